@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 from cloudburst.cli.options import RunOptions, json_display, no_display
-from cloudburst.cli.render import render
+from cloudburst.cli.render import interrupt_handler, render
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
 from cloudburst.display.displays import OpenDisplay, line_display, screen_display
 from cloudburst.errors import InvalidScenesError, LaunchError
@@ -80,7 +80,8 @@ async def rendered(
 ) -> RunOutcome:
     """The whole of it, with everything that is printed."""
     printer = ResultPrinter(options or RunOptions(), console or paper(), request)
-    outcome = await render(request, display, printer)
+    with interrupt_handler() as signals:
+        outcome = await render(request, display, printer, signals)
     await anyio.to_thread.run_sync(printer.print_rest, outcome)
     return outcome
 

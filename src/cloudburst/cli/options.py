@@ -193,11 +193,7 @@ async def json_display(_shown: ShownRun) -> AsyncGenerator[Display]:
 @asynccontextmanager
 async def no_display(_shown: ShownRun) -> AsyncGenerator[Display]:
     """Print nothing."""
-
-    async def show(event: Event) -> None:
-        pass
-
-    yield Display(show=show)
+    yield Display()
 
 
 @Parameter(name="*", group=FILM)

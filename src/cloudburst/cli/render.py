@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -78,7 +78,7 @@ async def render(
     request: RunRequest,
     display: OpenDisplay,
     printer: ResultPrinter,
-    signals: InterruptHandler | None = None,
+    signals: InterruptHandler,
 ) -> RunOutcome:
     """Render all scenes; SIGINT, SIGTERM and SIGHUP stop the run.
 
@@ -94,13 +94,12 @@ async def render(
         shown.stopping = True
         work.cancel()
 
-    context = nullcontext(signals) if signals is not None else interrupt_handler()
-    with context as handler, collapse_single(), handler.call_on_first_signal(stop):
+    with collapse_single(), signals.call_on_first_signal(stop):
         async with display(shown) as opened:
             with work:
                 await _run(request, shown, opened, printer, outcome)
         if not outcome.is_printed:  # otherwise the run had ended before the signal
-            outcome.signum = handler.first_signal
+            outcome.signum = signals.first_signal
     return outcome
 
 

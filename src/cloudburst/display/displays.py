@@ -46,7 +46,7 @@ from cloudburst.events import (
 )
 
 
-async def _nothing_to_hide() -> None:
+async def _do_nothing(_event: Event | None = None) -> None:
     pass
 
 
@@ -54,9 +54,9 @@ async def _nothing_to_hide() -> None:
 class Display:
     """Open display of a run."""
 
-    show: Callable[[Event], Awaitable[None]]
+    show: Callable[[Event], Awaitable[None]] = _do_nothing
     """Function that shows an event of the run."""
-    hide: Callable[[], Awaitable[None]] = _nothing_to_hide
+    hide: Callable[[], Awaitable[None]] = _do_nothing
     """Function that removes a live view, so that something else can be printed. Repeated calls do
     nothing."""
 
@@ -256,7 +256,6 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
 def _fix(event: FailureEvent, shown: ShownRun) -> str:
     """Return what to do if this is the first scene with its cause that is not tried again."""
     group = shown.view.failures[key_of(event)]
-    is_final = isinstance(event, FilmFailed) or group.scenes[:1] == [getattr(event, "scene", None)]
-    if isinstance(event, SceneRetried) or not is_final or not group.fix:
-        return ""
-    return say("What to do: {}", say(group.fix))
+    is_first = isinstance(event, SceneFailed) and group.scenes[0] == event.scene
+    is_final = is_first or isinstance(event, FilmFailed)
+    return say("What to do: {}", say(group.fix)) if is_final and group.fix else ""

@@ -70,20 +70,14 @@ def _videos(report: Report) -> Iterator[RenderableType]:
 def _failures(report: Report) -> Iterator[RenderableType]:
     for failure in failures_of(report):
         style = "red" if failure.scenes else "yellow"
-        subject = (
-            pluralize(len(failure.scenes), "scene")
-            if failure.scenes
-            else pluralize(len(failure.tasks), "task")
-        )
-        form = (
-            "{} failed; fix this, then resume: "
-            if failure.text == report.problem
-            else "{} failed: "
-        )
-        head = (say(form, subject), f"bold {style}")
+        word, names = ("scene", failure.scenes) if failure.scenes else ("task", failure.tasks)
+        is_setup = failure.text == report.problem
+        form = "{} failed; fix this, then resume: " if is_setup else "{} failed: "
+        head = (say(form, pluralize(len(names), word)), f"bold {style}")
         yield WordWrapped(head, safe_text(first_line(failure.text), style))
-        yield from _names(failure.scenes)
-        yield from _names(failure.tasks, say("tasks: ") if failure.scenes else "")
+        yield from _names(names)
+        if failure.scenes:
+            yield from _names(failure.tasks, say("tasks: "))
     unfinished = [entry.scene for entry in report.scenes if not (entry.video or entry.error)]
     if unfinished:
         subject = pluralize(len(unfinished), "scene")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cloudburst.display.language import is_chinese, say
 from cloudburst.models.locations import AnyLocation, S3Prefix
-from cloudburst.text import printable
+from cloudburst.text import printable, shorten
 
 _MAX_TEXT = 1000
 """Maximum number of characters that are printed of a failure's message."""
@@ -70,10 +70,11 @@ def short_path(path: AnyLocation | S3Prefix) -> str:
     return printable(text)
 
 
-def first_line(text: str, limit: int = _MAX_TEXT) -> str:
-    """Return the first non-blank line of a text, shortened to ``limit`` characters."""
-    line = next((line for line in text.splitlines() if line.strip()), "").strip()
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+def first_line(text: str) -> str:
+    """Return the first non-blank line of a text, of at most 1,000 characters."""
+    return shorten(
+        next((line for line in text.splitlines() if line.strip()), "").strip(), _MAX_TEXT
+    )
 
 
 def pluralize(number: int, word: str) -> str:
