@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from cloudburst.cli.options import RESULTS_FOLDER, FolderOption
 from cloudburst.cli.output import print_output
 from cloudburst.cli.runs import list_runs
-from cloudburst.display.report_page import NAME, write_page
+from cloudburst.display.report_page import NAME, write_report
 from cloudburst.display.terminal_texts import safe_text, unwrapped
 from cloudburst.display.texts import short_path
 from cloudburst.engine.report import rebuild_report
@@ -67,7 +67,7 @@ def report_command(
     report = anyio.run(partial(rebuild_report, one.run, state, now=now))
     default = one.folder / NAME if isinstance(one.folder, Path) else Path(f"report-{one.run}.html")
     try:
-        path = write_page(report, output or default, to=one.folder, state=one.state)
+        path = write_report(report, output or default, to=one.folder, state=one.state)
     except OSError as exc:
         msg = f"no report was written: {describe_error(exc)}"
         raise ConfigurationError(msg) from exc

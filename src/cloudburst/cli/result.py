@@ -169,10 +169,10 @@ class ResultPrinter:
         to = absolute_location(self._request.to)
         if report is None or not (report.videos or report.errors) or not isinstance(to, Path):
             return
-        from cloudburst.display.report_page import NAME, write_page  # noqa: PLC0415 - slow to import
+        from cloudburst.display.report_page import NAME, write_report  # noqa: PLC0415 - slow to import
 
         try:
-            path = write_page(report, to / NAME, to=to)
+            path = write_report(report, to / NAME, to=to)
         except (ConfigurationError, OSError) as exc:
             logger.warning("no report was written: %s", exc)
             return

@@ -16,11 +16,10 @@ from typing import Any
 from urllib.parse import quote
 
 from cloudburst.display.texts import format_duration, format_size, format_usd
-from cloudburst.engine.failure_groups import failures_of, warnings_of
+from cloudburst.engine.failure_groups import FailureGroup, failures_of, warnings_of
 from cloudburst.errors import ConfigurationError
 from cloudburst.files import open_regular_file, replaced_file
 from cloudburst.models.locations import AnyLocation, OutputFolder
-from cloudburst.models.problems import code_of, fix_of
 from cloudburst.models.report import Report, SceneReport, Status
 from cloudburst.text import printable
 
@@ -52,23 +51,24 @@ _REPORT_FACTS = {
 }
 
 
-def write_report(report: Report, path: Path | str) -> Path:
+def write_report(
+    report: Report, path: Path | str, *, to: OutputFolder | None = None, state: str | None = None
+) -> Path:
     """Write a report as a page, an HTML file that plays the videos by relative paths. Blocks.
 
     An earlier page is replaced. Returns the absolute path of the file.
+
+    Args:
+        report: Report to write.
+        path: Path of the page.
+        to: Folder of the videos; ``None``: that of the first video.
+        state: State of a run in progress; ``None``: the status of the report.
 
     Raises:
         ConfigurationError: Another file has this name.
         OSError: The file cannot be written.
     """
-    return write_page(report, Path(path))
-
-
-def write_page(
-    report: Report, path: Path, *, to: OutputFolder | None = None, state: str | None = None
-) -> Path:
-    """Write the page; ``to`` is the folder of the videos, ``state`` that of a run in progress."""
-    path = path.absolute()
+    path = Path(path).absolute()
     if os.path.lexists(path):
         with open_regular_file(path) as file:
             if _MARK not in file.read(1_000):
@@ -84,14 +84,15 @@ def write_page(
 
 
 def _page(report: Report, folder: Path, to: OutputFolder, state: str) -> str:
-    film = report.film
+    film, has_ended = report.film, state in _DONE and not report.film_error
+    resume = shlex.join(["cloudburst", "resume", report.run, "--to", printable(str(to))])
     places = {_PLACES.get(worker.backend, "endpoints"): None for worker in report.workers}
     facts: dict[str, Any] = {
         "run": report.run,
         "title": printable(to.name if isinstance(to, Path) else str(to)),
         "state": state,
         "version": version("cloudburst-sdk"),
-        "resume": _resume_command(report, to) if state not in _DONE or report.film_error else None,
+        "resume": None if has_ended else resume,
         "places": list(places),
         "film": None if film is None else _link(film, folder, film.with_suffix(".jpg")),
         "problems": list(_problems(report)),
@@ -117,10 +118,6 @@ _PLACES = {"local": "machine", "fargate": "fargate"}
 _DONE = {Status.COMPLETE, "running", "open"}
 
 
-def _resume_command(report: Report, to: OutputFolder) -> str:
-    return shlex.join(["cloudburst", "resume", report.run, "--to", printable(str(to))])
-
-
 def _scene(entry: SceneReport, folder: Path) -> dict[str, Any]:
     facts, video = entry.model_dump(mode="json", include=_SCENE_FACTS), entry.video
     shown = None
@@ -144,21 +141,19 @@ def _url(path: AnyLocation | None, folder: Path) -> str | None:
 
 def _problems(report: Report) -> Iterator[Mapping[str, Any]]:
     for group in failures_of(report):
-        names, kind = (group.scenes, "scenes") if group.scenes else (group.tasks, "tasks")
-        yield _problem(kind, group.text, names)
+        yield _problem("scenes" if group.scenes else "tasks", group, group.scenes or group.tasks)
     if report.film_error is not None:
-        yield _problem("film", f"FilmError: {report.film_error}", ())
+        yield _problem("film", FailureGroup(f"FilmError: {report.film_error}"), ())
     for warning, names in warnings_of(report).items():
-        yield _problem("warning", f": {warning}", names)
+        yield _problem("warning", FailureGroup(f": {warning}"), names)
 
 
-def _problem(kind: str, text: str, names: Sequence[str]) -> dict[str, Any]:
-    error, _, message = text.partition(": ")
+def _problem(kind: str, group: FailureGroup, names: Sequence[str]) -> dict[str, Any]:
     return {
         "kind": kind,
-        "code": code_of(error),
-        "fix": fix_of(error) if error else "",
-        "message": printable(message[:_MAX_MESSAGE], keep="\n"),
+        "code": group.code,
+        "fix": group.fix,
+        "message": printable(group.message[:_MAX_MESSAGE], keep="\n"),
         "names": [printable(name) for name in names[:_MAX_NAMES]],
         "count": len(names),
     }
