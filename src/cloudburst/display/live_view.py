@@ -88,7 +88,7 @@ def live_view(shown: ShownRun, *, width: int, height: int) -> LiveView:
     """
     view, progress = shown.view, shown.progress()
     if progress is None:
-        return LiveView([[Segment(say("checking the scenes"), _style("dim"))]])
+        return LiveView([[Segment(say("checking the scenes"), Style.parse("dim"))]])
     rows = _head(shown, progress, width)
     names = (worker_name(view, worker.task) for worker in progress.workers)
     label = max(map(cell_len, names), default=0)
@@ -132,7 +132,7 @@ def _head(shown: ShownRun, progress: RunProgress, width: int) -> list[Row]:
     counts, bill, times = whole_run(shown, progress)
     times = times or [format_duration(progress.at)]
     share = view.share if view.film is None else view.film
-    facts = [Segment(text, _style(style)) for text, style in counts]
+    facts = [Segment(text, Style.parse(style)) for text, style in counts]
     if bill:
         facts += [_GAP, Segment(bill)]
     room = width - Segment.get_line_length(facts) - 2 * len(_GAP.text)
@@ -158,7 +158,7 @@ def _worker_rows(view: RunView, progress: RunProgress, *, label: int, room: int)
             _cell(worker_name(view, worker.task), label, "cyan"),
             _cell(place, place_width, "dim"),
             _cell(state, _STATE_WIDTH, "" if worker.scenes else "dim"),
-            Segment(format_duration(since), _style("dim")),
+            Segment(format_duration(since), Style.parse("dim")),
         ]
     if rest := workers[len(shown) :]:
         counts = Counter(each.state for each in rest)
@@ -216,7 +216,9 @@ def _bar(share: float, width: int) -> Row:
     done = round(2 * width * min(share, 1.0))
     full = "━" * (done // 2) + "╸" * (done % 2)
     rest = Segment("━" * (width - len(full)), _REST)
-    return [Segment(full, _style("green" if share >= 1 else "cyan")), rest, _GAP] if width else []
+    return (
+        [Segment(full, Style.parse("green" if share >= 1 else "cyan")), rest, _GAP] if width else []
+    )
 
 
 def _cell(text: str, width: int, style: str = "") -> Segment:
@@ -224,13 +226,9 @@ def _cell(text: str, width: int, style: str = "") -> Segment:
     text = printable(text)
     if cell_len(text) > width:
         text = set_cell_size(text, max(width - 1, 0)) + "…"
-    return Segment(set_cell_size(text, max(width, 0)) + _GAP.text, _style(style))
+    return Segment(set_cell_size(text, max(width, 0)) + _GAP.text, Style.parse(style))
 
 
 def _rest(sums: Mapping[str, int]) -> Segment:
     text = say(", ").join(say(f"{{}} {name}", count) for name, count in sums.items() if count)
-    return Segment(f"… {text}", _style("dim"))
-
-
-def _style(style: str) -> Style:
-    return Style.parse(style)
+    return Segment(f"… {text}", Style.parse("dim"))

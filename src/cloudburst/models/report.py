@@ -267,7 +267,7 @@ class Report(_ReportModel):
         return shown_by("summary:summary_text", self) or self.totals
 
     def _repr_html_(self) -> str | None:
-        return shown_by("report_html:report_html", self)
+        return shown_by("notebook_values:report_html", self)
 
     def with_settlement(self, settle: Callable[[], Awaitable[Report]]) -> Report:
         """Return a copy of this report whose method `settled` calls this function."""

@@ -363,7 +363,7 @@ class Video(BaseModel):
         return self.model_copy(update={"path": path, "cover": cover})
 
     def _repr_html_(self) -> str | None:
-        return shown_by("player:player", self.path)
+        return shown_by("notebook_values:player", self.path)
 
 
 def shown_by(function: str, value: object) -> str | None:
@@ -375,6 +375,6 @@ def shown_by(function: str, value: object) -> str | None:
     module, _, name = function.partition(":")
     try:
         show: Callable[[Any], str] = getattr(import_module(f"cloudburst.display.{module}"), name)
+        return show(value)
     except ModuleNotFoundError:
         return None
-    return show(value)

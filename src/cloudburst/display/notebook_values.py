@@ -1,17 +1,26 @@
-"""Report of a run in a notebook."""
+"""Reports and videos in a notebook."""
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
+from urllib.parse import quote
 
-from cloudburst.display.player import link, player
-from cloudburst.display.summary import cost_text
-from cloudburst.display.texts import first_line, format_size, format_usd, pluralize
+from cloudburst.display.texts import first_line, format_size, format_usd, pluralize, short_path
 from cloudburst.engine.failure_groups import failures_of
+from cloudburst.models.locations import AnyLocation
 from cloudburst.models.report import Report, SceneReport
 from cloudburst.text import list_some, printable
 
+_MAX_EMBEDDED_BYTES = 20_000_000
+"""Size from which a video is not stored in the notebook, in bytes."""
+_PLAYER = (
+    '<video controls style="display:block;max-width:100%;max-height:480px" '
+    'src="data:video/mp4;base64,{}"></video>'
+)
 _MAX_ROWS = 50
 _MAX_NAMES_SHOWN = 20
 _HEAD = ("scene", "length", "render", "size", "cost")
@@ -24,6 +33,8 @@ def report_html(report: Report) -> str:
 
 
 def _parts(report: Report) -> Iterator[str]:
+    from cloudburst.display.summary import cost_text  # noqa: PLC0415 - needs the package rich
+
     yield f"<p><b>{escape(report.totals)}</b></p>"
     if report.film is not None:
         yield player(report.film)
@@ -65,3 +76,20 @@ def _cells(tag: str, cells: Sequence[str]) -> str:
 def _failure(head: str, *texts: str) -> str:
     lines = "<br>".join(escape(printable(text)) for text in texts if text)
     return f'<p><b style="color:{_RED}">{head}:</b> {lines}</p>'
+
+
+def player(path: AnyLocation) -> str:
+    """Return a player with the video in it as HTML; a link if it is large, in S3 or removed."""
+    try:
+        if isinstance(path, Path) and path.stat().st_size < _MAX_EMBEDDED_BYTES:
+            return _PLAYER.format(base64.b64encode(path.read_bytes()).decode())
+    except OSError:  # the link says where it was
+        pass
+    return link(path, short_path(path))
+
+
+def link(path: AnyLocation, text: str) -> str:
+    """Return a link to a file as HTML."""
+    # Notebooks serve the files of their folder, by relative paths.
+    target = quote(os.fsencode(os.path.relpath(path))) if isinstance(path, Path) else str(path)
+    return f'<a href="{escape(target)}" target="_blank">{escape(text)}</a>'
