@@ -95,10 +95,8 @@ app.command(
     help="Describe the options for the look of videos.",
     help_formatter=HelpPages(whole=True),
 )
-app.command(
-    "cloudburst.cli.completion:install_completion_command",
-    name="--install-completion",
-    help="Let bash, zsh or fish complete the commands.",
+app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType]
+    help="Let bash, zsh or fish complete the commands."
 )
 _OUTPUT_GONE = {errno.EPIPE: 128 + 13, errno.EIO: 128 + 1}
 """Exit codes by the error number of a write to an output whose reader has gone: those that shells

@@ -66,17 +66,12 @@ class WorkerOptions:
             case "burst":
                 return burst(settings)
             case addresses if "://" in addresses:
-                return self._endpoints(settings)
+                key = settings.auth_key.get_secret_value() if settings.auth_key else None
+                parts = filter(None, map(str.strip, addresses.split(",")))
+                return endpoints(*parts, key=key, protocol=self.protocol)
             case other:
-                raise unknown_backend(other)
-
-    def addresses(self) -> list[str]:
-        """Return the parts of ``--backend`` between commas: addresses of running containers."""
-        return [part for raw in (self.backend or "").split(",") if (part := raw.strip())]
-
-    def _endpoints(self, settings: Settings) -> OpenBackend:
-        key = settings.auth_key.get_secret_value() if settings.auth_key else None
-        return endpoints(*self.addresses(), key=key, protocol=self.protocol)
+                expected = "local, fargate, burst or addresses (http://…)"
+                raise ConfigurationError(f"--backend: {other!r}; expected {expected}")
 
     def apply_to(self, settings: Settings) -> Settings:
         """Return the settings, with Fargate Spot as capacity provider if ``--spot`` was given."""
@@ -131,9 +126,3 @@ class BackendOptions(WorkerOptions):
                 return tier
         known = ", ".join(f"{tier.priority} ({tier.name})" for tier in Tier)
         raise ConfigurationError(f"--tier: {self.tier!r}; expected one of {known}")
-
-
-def unknown_backend(name: str) -> ConfigurationError:
-    """Return the error for an unknown value of ``--backend``."""
-    expected = "local, fargate, burst or addresses (http://…)"
-    return ConfigurationError(f"--backend: {name!r}; expected {expected}")

@@ -117,10 +117,8 @@ def doctor_lines(report: DoctorReport) -> Iterator[RenderableType]:
     statuses = [check.status for _, check in groups]
     failures = statuses.count(CheckStatus.FAILED)
     warnings = statuses.count(CheckStatus.WARNING)
-    counts = [
-        *([pluralize(failures, "failure")] if failures else []),
-        *([pluralize(warnings, "warning")] if warnings else []),
-    ]
+    found = {"failure": failures, "warning": warnings}
+    counts = [pluralize(count, word) for word, count in found.items() if count]
     if failures:
         yield Text(f"{', '.join(counts)}: a run on Fargate would not work.", "red")
     elif warnings:

@@ -70,18 +70,14 @@ def error_console() -> Console:
 
 def print_output(*renderables: RenderableType) -> None:
     """Print renderables to standard output, each in lines of its own."""
-    _print(renderables, OutputConsole(highlight=False, emoji=False))
+    print_error(Group(*renderables), OutputConsole(highlight=False, emoji=False))
 
 
 def print_error(renderable: RenderableType, console: Console) -> None:
     """Print an error to a console for standard error."""
-    _print((renderable,), console)
-
-
-def _print(renderables: Iterable[RenderableType], console: Console) -> None:
     # A group, because rich joins texts and forgets which of them are never wrapped. Not cropped,
     # because these may be longer than the width.
-    console.print(Group(*renderables), crop=False)
+    console.print(Group(renderable), crop=False)
 
 
 def write_line(text: str) -> None:
