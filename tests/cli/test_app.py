@@ -223,16 +223,48 @@ def test_videos_that_exist_are_named(folder: Path, capsys: pytest.CaptureFixture
     assert "films/good.mp4" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def without(*modules: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys; sys.modules['cyclopts'] = None\n"
-        "from cloudburst.cli import main; sys.exit(main([]))"
+        f"import sys; sys.modules.update(dict.fromkeys({modules}))\n"
+        f"from cloudburst.cli import main; sys.exit(main({arguments}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("cyclopts", [], "cli"),
+        ("fastapi", ["serve"], "serve"),
+        ("python_multipart", ["mcp"], "serve"),
+    ],
+)
+def test_without_the_extra_it_says_what_to_install(
+    module: str, arguments: list[str], extra: str
+) -> None:
+    done = without(module, arguments=arguments)
     assert done.returncode == 2
-    assert done.stderr == (
-        "cloudburst: the command line needs cyclopts: pip install 'cloudburst-sdk[cli]'\n"
-    )
+    line = f"cloudburst: this command needs {module}: pip install 'cloudburst-sdk[{extra}]'\n"
+    assert done.stderr == line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["rendr"], 'Unknown command "rendr". Did you mean "render"?'),
+        (["serve", "--help"], "Serve a page, an API and tools"),
+        (["--install-completion", "--shell", "bash", "--output", "script"], "script"),
+    ],
+)
+def test_other_commands_work_without_the_extras_of_serve_and_mcp(
+    arguments: list[str], output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    extras = ("av", "fastapi", "mcp", "python_multipart", "starlette", "uvicorn")
+    done = without(*extras, arguments=arguments)
+    assert "Traceback" not in done.stderr
+    assert output in " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.real

@@ -37,6 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         else:
             needed = f"needs {exc.name}: pip install 'cloudburst-sdk[{extra}]'"
-            msg = f"cloudburst: the command line {needed}"
+            msg = f"cloudburst: this command {needed}"
         print(msg, file=sys.stderr)
         return 2

@@ -15,7 +15,6 @@ from cloudburst.cli.backend_options import StandingOptions
 from cloudburst.cli.options import Folder
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.cli.serve import standing_jobs
-from cloudburst.serve.tools import Tools
 
 
 def mcp_command(
@@ -38,6 +37,8 @@ def mcp_command(
     folder
         Folder for jobs and videos, below --root unless it is absolute. Default: jobs.
     """
+    from cloudburst.serve.tools import Tools  # noqa: PLC0415 - the extra may be missing
+
     jobs = standing_jobs(options or StandingOptions(), root / folder)
     server = Tools(jobs, root).server()
     with interrupt_handler() as signals:

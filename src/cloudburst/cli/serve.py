@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 from cyclopts import Parameter
@@ -20,11 +20,10 @@ from cloudburst.jobs import JobLimits, Places
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.ports.backend import OpenBackend
-from cloudburst.serve.app import standing_app
-from cloudburst.serve.keys import Keys, keys_for
-from cloudburst.serve.server import listening_socket
-from cloudburst.service.connections import LimitedServer, url_of
-from cloudburst.web import Jobs
+
+if TYPE_CHECKING:
+    from cloudburst.serve.keys import Keys
+    from cloudburst.web import Jobs
 
 # Seconds after which a connection is closed on which no request with a key has begun.
 STRANGER_SECONDS = 60.0
@@ -34,6 +33,8 @@ def standing_jobs(
     options: StandingOptions, folder: Path, keys: Keys | None = None, public_url: str = ""
 ) -> Jobs:
     """Return the jobs of a server, which are kept in a folder."""
+    from cloudburst.web import Jobs  # noqa: PLC0415 - the extra may be missing
+
     settings = options.apply_to(Settings())
     limits = Limits() if options.workers is None else Limits(workers=options.workers)
     backend = options.open_backend(settings, workers=options.workers)
@@ -95,6 +96,11 @@ def serve_command(
     public_url
         URL at which others reach the server, for example behind a proxy: https://example.com.
     """
+    from cloudburst.serve.app import standing_app  # noqa: PLC0415 - the extra may be missing
+    from cloudburst.serve.keys import Keys, keys_for  # noqa: PLC0415
+    from cloudburst.serve.server import listening_socket  # noqa: PLC0415
+    from cloudburst.service.connections import LimitedServer, url_of  # noqa: PLC0415
+
     valid = keys_for(host, public_url, keys or [])
     access = Keys(valid, public_url) if valid else None
     jobs = standing_jobs(options or StandingOptions(), folder, access, public_url)
