@@ -57,6 +57,24 @@ def cloudburst(*arguments: str, seconds: float = 60) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
+def test_output_without_the_characters_is_english_with_question_marks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    (folder / "good" / "good.png").rename(folder / "good" / "场景 ✓ م.png")
+    (folder / "good" / "good.wav").rename(folder / "good" / "场景 ✓ م.wav")
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    monkeypatch.setenv("PYTHONUTF8", "1")  # of names of files
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    done = subprocess.run(
+        [*COMMAND, "render", "good", *STILL], capture_output=True, timeout=60, check=False
+    )
+    out = done.stdout.decode(encoding)
+    assert done.returncode == 0, done.stderr
+    assert ("视频" if encoding == "gbk" else "1 video of 1 scene") in out
+    assert ("场景 ? ?" if encoding == "gbk" else "?? ? ?") in out
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     form = r"\d+\.\d+\S* \(Python 3\.\d+\.\d+\S*, \w+ \S+\)\n"

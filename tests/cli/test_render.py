@@ -21,7 +21,9 @@ from cloudburst.cli.options import RunOptions, json_display, no_display
 from cloudburst.cli.render import interrupt_handler, render
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
 from cloudburst.display.displays import OpenDisplay, line_display, screen_display
+from cloudburst.display.live_view import ShownRun
 from cloudburst.errors import InvalidScenesError, LaunchError
+from cloudburst.events import FilmCompleted
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -118,6 +120,16 @@ async def test_json_is_one_event_a_line_and_the_report_last(
     assert (last["type"], last["status"], len(last["scenes"])) == ("report", "partial", 3)
     failed = next(entry for entry in told if entry["type"] == "scene.failed")
     assert failed["scene"] == "bad"
+
+
+async def test_json_has_names_of_files_that_are_not_utf_8(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with json_display(ShownRun()) as display:
+        await display.show(FilmCompleted(at=1.0, path=Path("/第/\udcff.mp4")))
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out)["path"] == "/第/\udcff.mp4"
 
 
 async def test_quiet_says_only_what_failed(

@@ -106,6 +106,16 @@ def test_the_first_variable_of_the_locale_that_is_set_counts(
     assert say("a {brace} of a stranger") == "a {brace} of a stranger"
 
 
+def test_output_that_has_no_chinese_characters_is_english(
+    in_chinese: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for encoding, chinese in {"utf-8": True, "gbk": True, "cp1252": False}.items():
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+        assert is_chinese() is chinese
+    monkeypatch.setattr("sys.stdout", None)
+    assert is_chinese()
+
+
 @pytest.fixture
 def in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")

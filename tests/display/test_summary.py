@@ -235,3 +235,13 @@ def test_a_worker_at_an_address_is_named_with_its_whole_port():
         update={"status": Status.FAILED, "scenes": (scene,), "workers": (worker,)}
     )
     assert "tasks: 127.0.0.1:5999\n" in told(failed)
+
+
+def test_a_printed_report_has_only_characters_that_the_output_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = report(status=Status.COMPLETE)
+    assert "✓" in str(made)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "cp1252"))
+    assert str(made).encode("cp1252").startswith(b"scene")
+    assert "? 2 videos of" in str(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv is None:
             argv = sys.argv[1:]
             lighten_start()
+            for output in (sys.stdout, sys.stderr):
+                if isinstance(output, io.TextIOWrapper):  # an output may be closed
+                    output.reconfigure(errors="replace")
         from cloudburst.cli.app import run  # noqa: PLC0415 - the extra may be missing
 
         return run(argv)

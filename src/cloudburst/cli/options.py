@@ -16,7 +16,7 @@ from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 from rich.console import Console
 
-from cloudburst.cli.output import write_line
+from cloudburst.cli.output import write_json
 from cloudburst.display.displays import Display, OpenDisplay, display_for
 from cloudburst.display.live_view import ShownRun
 from cloudburst.display.texts import short_path
@@ -185,7 +185,8 @@ async def json_display(_shown: ShownRun) -> AsyncGenerator[Display]:
     """Print every event as a line of JSON on the standard output."""
 
     async def show(event: Event) -> None:
-        await to_thread.run_sync(write_line, event.model_dump_json(), abandon_on_cancel=True)
+        facts = event.model_dump(mode="json")
+        await to_thread.run_sync(write_json, facts, abandon_on_cancel=True)
 
     yield Display(show=show)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from functools import cache
 from importlib.resources import files
 
@@ -18,10 +19,18 @@ def say(text: str, *values: object) -> str:
 
 
 def is_chinese() -> bool:
-    """Return whether the locale of messages is Chinese: the first variable that is set counts."""
+    """Return whether the locale of messages is Chinese: the first variable that is set counts.
+
+    It is not if the standard output cannot have Chinese characters.
+    """
     names = ("LC_ALL", "LC_MESSAGES", "LANG")
     locale = next(filter(None, map(os.environ.get, names)), "")
-    return locale.startswith("zh")
+    return locale.startswith("zh") and "中".encode(output_encoding(), "replace") != b"?"
+
+
+def output_encoding() -> str:
+    """Return the name of the encoding of the standard output."""
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 @cache

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.display.language import say
+from cloudburst.display.language import output_encoding, say
 from cloudburst.display.terminal_texts import WordWrapped, plain_table, safe_text, unwrapped
 from cloudburst.display.texts import (
     first_line,
@@ -38,13 +38,18 @@ def summary(report: Report) -> Group:
 
 
 def summary_text(report: Report) -> str:
-    """Return the summary as plain text, in the width of the terminal, or of 80 characters."""
-    output = io.StringIO()
+    """Return the summary as plain text, in the width of the terminal, or of 80 characters.
+
+    It has only characters that the encoding of the standard output has.
+    """
+    encoding = output_encoding()
+    output = io.TextIOWrapper(io.BytesIO(), encoding, "replace", newline="\n")
     console = Console(
         file=output, force_terminal=False, force_jupyter=False, color_system=None, emoji=False
     )
     console.print(summary(report), crop=False)
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+    output.seek(0)
+    return "\n".join(line.rstrip() for line in output)
 
 
 def _videos(report: Report) -> Iterator[RenderableType]:

@@ -117,6 +117,18 @@ def test_hostile_texts_run_nothing(chromium, tmp_path):
     assert not page.locator("[onload], [onerror], [onclick]").count()
 
 
+def test_names_that_look_the_same_stay_apart(chromium, tmp_path):
+    names = ["a\x01", "a\x02"]
+    scenes = [scene(tmp_path, name, video=video(tmp_path, "v")) for name in names]
+    bad = [one for name in names for one in failed(tmp_path, [name], EncodeError(name))]
+    made = report(tmp_path, scenes=(*scenes, *bad))
+    page = opened(chromium, write_report(made, tmp_path / "report.html"))
+    page.get_by_role("button", name="中文").click()
+    for shown, count in {"tbody tr": 4, ".tile": 2, ".call": 2}.items():
+        expect(page.locator(shown)).to_have_count(count)
+    assert not page.trouble
+
+
 def test_without_scripts_the_tables_are_there(chromium, tmp_path):
     path = write_report(partial(tmp_path), tmp_path / "report.html")
     page = opened(chromium, path, java_script_enabled=False)

@@ -86,7 +86,7 @@ function measure(name, text, actual, [low, high], note) {
 
 function problem({ kind, code, message, fix, names, count }) {
   const isBad = kind !== "warning" && kind !== "tasks";
-  return h("div", { class: `call ${isBad ? "bad" : ""}`, key: `${kind} ${message}` }, icon("warn"), h("div", null,
+  return h("div", { class: `call ${isBad ? "bad" : ""}` }, icon("warn"), h("div", null,
     h("h3", null, t(`problem.${kind}`, { n: count })),
     language !== "en" && `fault.${code}` in STRINGS && h("p", null, t(`fault.${code}`)),
     h("p", null, h("bdi", null, message)),
@@ -109,15 +109,16 @@ function videos() {
 
 const more = (part, n) => button(shown[part] ? t("show.fewer") : t("show.all", { n }), () => { shown[part] = !shown[part]; draw(); }, { kind: "quiet noprint" });
 
-function tile({ scene, video }) {
-  const isPlaying = shown.playing.has(scene);
+/** Return the tile of a video by its place: two names may look the same. */
+function tile({ scene, video }, place) {
+  const isPlaying = shown.playing.has(place);
   const play = event => {
     const node = event.currentTarget.closest(".thumb").querySelector("video");
-    shown.playing.add(scene);
+    shown.playing.add(place);
     draw();
     node.play();
   };
-  return h("li", { class: "tile", key: scene },
+  return h("li", { class: "tile", key: place },
     h("div", { class: "thumb" },
       h("video", { key: "video", src: video.cover ? video.url : `${video.url}#t=0.1`, poster: video.cover, preload: "none", controls: isPlaying, playsinline: true, "aria-label": scene, made: video.cover ? null : node => seen.observe(node), onerror: event => event.target.classList.add("broken") }), icon("picture"),
       !isPlaying && h("button", { type: "button", class: "play", "aria-label": t("play", { name: scene }), onclick: play }, h("span", null, icon("play"))),
@@ -150,7 +151,7 @@ function table() {
 function row(scene) {
   const { video } = scene, time = (phase, value) => (scene[`${phase}_at`] === null ? "" : duration(value));
   const cells = [numbers.get(scene.task) ?? "", scene.attempts || "", time("upload", scene.upload_seconds), time("encode", scene.encode_seconds), video && duration(video.seconds), video && bytes(video.size)];
-  return h("tr", { key: scene.scene },
+  return h("tr", null,
     h("td", null, h("bdi", null, scene.scene), " ", video ? scene.skipped && h("span", { class: "small muted" }, t("kept")) : h("span", { class: `small ${scene.error ? "bad" : "muted"}` }, t(scene.error ? "scene.failed" : "scene.never")), video && !video.url && h("div", { class: "small muted" }, video.where)),
     cells.map((cell, place) => h("td", { class: Object.values(COLUMNS)[place + 1] }, cell)), isBilled && h("td", { class: "n" }, scene.usd === null ? "" : bill(scene.usd)));
 }
@@ -159,7 +160,7 @@ function squares() {
   const longest = Math.max(...done.map(scene => scene.encode_seconds), 0.001);
   return h("div", { class: "pad-line" }, h("p", { class: "small muted" }, t("squares")),
     h("div", { class: "squares", role: "img", "aria-label": facts(t("videos.n", { n: done.length }), t("failed.n", { n: scenes.length - done.length })) },
-      scenes.map(scene => h("i", { key: scene.scene, title: scene.video ? t("colon", { what: scene.scene, text: duration(scene.encode_seconds) }) : scene.scene, class: scene.video ? "" : scene.error ? "failed" : "missing", style: scene.video ? { "--v": `${Math.round(25 + 75 * scene.encode_seconds / longest)}%` } : {} }))));
+      scenes.map(scene => h("i", { title: scene.video ? t("colon", { what: scene.scene, text: duration(scene.encode_seconds) }) : scene.scene, class: scene.video ? "" : scene.error ? "failed" : "missing", style: scene.video ? { "--v": `${Math.round(25 + 75 * scene.encode_seconds / longest)}%` } : {} }))));
 }
 
 const theme = kept("theme");
