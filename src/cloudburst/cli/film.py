@@ -20,6 +20,7 @@ from cloudburst.cli.options import Quiet, TransitionFlags
 from cloudburst.cli.output import error_console, print_output, write_json
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.concurrency import collapse_single
+from cloudburst.display.language import say
 from cloudburst.display.terminal_texts import safe_text, unwrapped
 from cloudburst.display.texts import pluralize, short_path
 from cloudburst.errors import ConfigurationError
@@ -92,8 +93,8 @@ def film_command(
         found = {"film": str(request.path), "scenes": len(videos), "skipped": skipped}
         write_json(found)
     elif not quiet:
-        done = "already made of the same" if skipped else "of"
-        head = f"Film {done} {pluralize(len(videos), 'video')}: "
+        number = pluralize(len(videos), "video")
+        head = say("Film already made of the same {}: " if skipped else "Film of {}: ", number)
         print_output(unwrapped(head, safe_text(short_path(request.path), "green")))
     return 0
 

@@ -185,8 +185,8 @@ def log_line(event: Event, shown: ShownRun) -> Text | None:
         case WorkerStopped(task=task, reason=reason):
             stopped = say("{} stopped", worker_name(shown.view, task))
             is_known = any(key.endswith(f": {failure_key(reason)}") for key in shown.view.failures)
-            end = "" if is_known else f": {say(first_line(reason))}"
-            text = safe_text(f"{stopped}{end}")
+            why = say(first_line(reason))
+            text = safe_text(stopped if is_known else say("{}: {}", stopped, why))
         case SceneStarted(scene=scene, task=task):
             text = safe_text(say("{}: started on {}", scene, worker_name(shown.view, task)))
         case SceneEncoding(scene=scene, task=task):
@@ -213,7 +213,7 @@ def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
     if isinstance(event, FilmCompleted):
         return safe_text(say("film: {}", f"{done}{say(', ')}{short_path(event.path)}"))
     facts = done, format_size(event.video.size), short_path(event.video.path)
-    return safe_text(f"{event.scene}: {say(', ').join(facts)}")
+    return safe_text(say("{}: {}", event.scene, say(", ").join(facts)))
 
 
 def failure_line(event: Event, shown: ShownRun) -> RenderableType | None:
@@ -242,7 +242,8 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
             head, style = say("no film"), "red"
     first = shown.view.failures[key_of(event)].first
     if first is None or first is event:
-        return safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
+        message = f"{event.kind}: {first_line(event.message)}"
+        return safe_text(say("{}: {}", head, message), style)
     match first:
         case FilmFailed():
             name = say("the film")
