@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -119,32 +119,25 @@ def list_runs(folder: OutputFolder, settings: Settings) -> list[ListedRun]:
 
     AWS is asked once for the final bills of ended runs that do not have theirs.
     """
-    folders = [_read_folder(each) for each in folders_with_journals(absolute_location(folder))]
-    ended = [run for each in folders for run in each.runs if run.name not in each.active]
+    folders = folders_with_journals(absolute_location(folder))
+    found = {each: _read_folder(each) for each in folders}
+    ended = [run for runs, _, active in found.values() for run in runs if run.name not in active]
     states = dict(zip(ended, complete_bills(ended, settings), strict=True))
-    return [run for each in folders for run in each.listed(states)]
+    listed = list[ListedRun]()
+    for each, (runs, unreadable, active) in found.items():
+        journals = [(run.name, states.get(run, run.state)) for run in runs]
+        readable = [
+            _listed_run(name, each, state, active.get(name, ""), successor(state, journals))
+            for name, state in journals
+        ]
+        listed += sorted([*unreadable, *readable], key=_start_time, reverse=True)
+    return listed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Folder:
-    folder: OutputFolder
-    active: Mapping[str, str]
-    """Description of the process that works on a run, by the name of the run."""
-    runs: Sequence[JournaledRun]
-    unreadable: Sequence[ListedRun]
-    """Runs whose journal cannot be read."""
-
-    def listed(self, states: Mapping[JournaledRun, JournalState]) -> list[ListedRun]:
-        """Return the runs of the folder, the newest first."""
-        journals = [(run.name, states.get(run, run.state)) for run in self.runs]
-        runs = list(self.unreadable)
-        for name, state in journals:
-            listed = _listed_run(name, self.folder, state, process=self.active.get(name, ""))
-            runs.append(replace(listed, successor=successor(state, journals) or ""))
-        return sorted(runs, key=_start_time, reverse=True)
-
-
-def _read_folder(folder: OutputFolder) -> _Folder:
+def _read_folder(
+    folder: OutputFolder,
+) -> tuple[list[JournaledRun], list[ListedRun], Mapping[str, str]]:
+    """Return the runs of a folder, those without a readable journal, and the active processes."""
     journals_in = journal_folder(folder)
     paths = journal_paths(journals_in)
     active = active_runs(journals_in) if paths else {}
@@ -158,11 +151,11 @@ def _read_folder(folder: OutputFolder) -> _Folder:
             unreadable.append(
                 ListedRun(run=name, folder=folder, state=state, process=process, error=str(exc))
             )
-    return _Folder(folder=folder, active=active, runs=runs, unreadable=unreadable)
+    return runs, unreadable, active
 
 
 def _listed_run(
-    name: str, folder: OutputFolder, journal: JournalState, *, process: str
+    name: str, folder: OutputFolder, journal: JournalState, process: str, later: str | None
 ) -> ListedRun:
     usages = [task.usage for task in journal.tasks.values() if task.usage is not None]
     state = str(journal.end.status if journal.end else Status.INTERRUPTED)
@@ -183,6 +176,7 @@ def _listed_run(
         sizes=sorted({usage.size for usage in usages}),
         usd=sum(map(usd_billed, usages), Decimal()) if usages else None,
         final=all(task.settled for task in journal.tasks.values()),
+        successor=later or "",
     )
 
 
