@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -153,10 +154,7 @@ async def _settle(outcome: RunOutcome, display: Display, printer: ResultPrinter)
     await display.hide()
     outcome.is_printed = True
 
-    def show() -> None:
-        printer.print_report(report)
-        printer.print_wait()
-
+    show = partial(printer.print_report, report, waits=True)
     # Abandoned on cancellation, so that a pager that does not read does not block the end.
     await anyio.to_thread.run_sync(show, abandon_on_cancel=True)
     outcome.report = await report.settled()

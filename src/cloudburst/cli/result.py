@@ -66,12 +66,9 @@ class RunRequest:
 
     def resume_command(self, run: str) -> str:
         """Return the command that resumes the run."""
-        words = ["cloudburst", "resume", run, *self._folder_words()]
-        if self.overwrite:
-            words.append("--overwrite")
-        if self.spot:
-            words.append("--spot")
-        return shlex.join(words)
+        flags = {"--overwrite": self.overwrite, "--spot": self.spot}
+        given = [name for name, value in flags.items() if value]
+        return shlex.join(["cloudburst", "resume", run, *self._folder_words(), *given])
 
     def list_command(self) -> str:
         """Return the command that lists the runs of the folder."""
@@ -104,7 +101,10 @@ class RunOutcome:
         """Exit code of the command."""
         if self.signum is not None:
             return 128 + self.signum
-        return 0 if self.report is not None and _succeeded(self.report) else 1
+        report = self.report
+        if report is None or report.status is not Status.COMPLETE or report.film_error is not None:
+            return 1
+        return int(any(worker.possibly_running for worker in report.workers))
 
 
 class ResultPrinter:
@@ -120,8 +120,8 @@ class ResultPrinter:
         """True if the output contains the bill, so that it is worth to wait until it is final."""
         return not self._options.quiet
 
-    def print_report(self, report: Report) -> None:
-        """Print the report."""
+    def print_report(self, report: Report, *, waits: bool = False) -> None:
+        """Print the report, and that the program waits until its bill is final, if it does."""
         if self._options.json:
             write_json({"type": "report"} | report.model_dump(mode="json"))
         elif self._options.quiet:
@@ -130,10 +130,7 @@ class ResultPrinter:
             print_output(summary(report))
             if report.status is not Status.COMPLETE or report.film_error is not None:
                 self._print_commands(report)
-
-    def print_wait(self) -> None:
-        """Print that the program waits until the bill is final."""
-        if not self._options.json:
+        if waits and not self._options.json:
             self._errors.print(Text(say(_WAIT), "dim"), soft_wrap=True)
 
     def print_rest(self, outcome: RunOutcome) -> None:
@@ -221,8 +218,3 @@ def _files_to_replace(report: Report, request: RunRequest) -> list[str]:
 
 def _location(value: object) -> AnyLocation:
     return value if isinstance(value, LOCATION_TYPES) else parse_location(str(value))
-
-
-def _succeeded(report: Report) -> bool:
-    complete = report.status is Status.COMPLETE and report.film_error is None
-    return complete and not any(worker.possibly_running for worker in report.workers)
