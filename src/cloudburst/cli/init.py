@@ -13,7 +13,7 @@ from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -178,7 +178,7 @@ def init_command(
                 init,
                 settings,
                 options=options,
-                on_wait=partial(_print_wait, console),
+                on_wait=lambda line: print_error(WordWrapped(safe_text(line)), console),
                 on_progress=show,
             )
         )
@@ -199,10 +199,6 @@ def _s3_key(text: str) -> str:
         return check_key_arn(text)
     except ValueError as exc:
         raise ConfigurationError(f"--s3-key: {exc}") from exc
-
-
-def _print_wait(console: Console, line: str) -> None:
-    print_error(WordWrapped(safe_text(line)), console)
 
 
 def _with_image(settings: Settings, image: str | None) -> Settings:

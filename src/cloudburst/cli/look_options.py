@@ -109,7 +109,8 @@ class LookOptions:
         try:
             return RenderOptions.model_validate(given)
         except ValidationError as exc:
-            raise ConfigurationError("\n".join(describe_option_errors(exc, _option_name))) from exc
+            errors = describe_option_errors(exc, lambda name: f"--{name.replace('_', '-')}")
+            raise ConfigurationError("\n".join(errors)) from exc
 
 
 HiddenLooks: TypeAlias = Annotated[LookOptions | None, Parameter(show=False)]
@@ -124,7 +125,3 @@ def looks_command(*, video: LookOptions | None = None, film: TransitionFlags | N
     $ cloudburst render folder/ --size portrait --caption karaoke --music song.mp3
     $ cloudburst frame scenes.json --at 2s --font-size 40 --box-color '#00000080'
     """
-
-
-def _option_name(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

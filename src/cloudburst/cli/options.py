@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from anyio import to_thread
 from cyclopts import Group, Parameter, Token
@@ -41,6 +42,7 @@ from cloudburst.models.scene import SceneDict
 from cloudburst.text import shorten
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 RUN = Group("Run", sort_key=20)
 FILM = Group("Film", sort_key=40)
@@ -72,25 +74,16 @@ def parse_duration(text: str, *, may_be_zero: bool = False) -> float:
     return seconds
 
 
-def _convert_duration(_type: Any, tokens: Sequence[Token]) -> float:
-    return parse_duration(tokens[0].value)
-
-
-def _convert_delay(_type: Any, tokens: Sequence[Token]) -> float:
-    return parse_duration(tokens[0].value, may_be_zero=True)
-
-
-def _convert_whole_number(_type: Any, tokens: Sequence[Token]) -> int:
+def _whole_number(text: str) -> int:
     """Return a whole number; cyclopts itself would round another one."""
-    text = tokens[0].value
     try:
         return int(text)
     except ValueError:
         raise ValueError(f"{shorten(text, 40)}; expected a whole number") from None
 
 
-def _convert_folder(_type: Any, tokens: Sequence[Token]) -> OutputFolder:
-    return parse_output_folder(tokens[0].value)
+def _converter(parse: Callable[[str], T]) -> Callable[[Any, Sequence[Token]], T]:
+    return lambda _type, tokens: parse(tokens[0].value)
 
 
 def _folder_only(_type: object, to: OutputFolder | None) -> None:
@@ -130,7 +123,7 @@ FolderOption: TypeAlias = Annotated[
     Parameter(
         name="--to",
         metavar="FOLDER",
-        converter=_convert_folder,
+        converter=_converter(parse_output_folder),
         n_tokens=1,
         accepts_keys=False,  # otherwise each field of `S3Prefix` would be an option
         validator=_folder_only,
@@ -138,14 +131,19 @@ FolderOption: TypeAlias = Annotated[
 ]
 """Folder of the videos: a path, or ``s3://bucket/folder/``."""
 Duration: TypeAlias = Annotated[
-    float, Parameter(metavar="DURATION", converter=_convert_duration, n_tokens=1)
+    float, Parameter(metavar="DURATION", converter=_converter(parse_duration), n_tokens=1)
 ]
 """Number of seconds, written on the command line in a form such as ``90s`` or ``1h30m``."""
 Delay: TypeAlias = Annotated[
-    float, Parameter(metavar="DURATION", converter=_convert_delay, n_tokens=1)
+    float,
+    Parameter(
+        metavar="DURATION",
+        converter=_converter(partial(parse_duration, may_be_zero=True)),
+        n_tokens=1,
+    ),
 ]
 """Number of seconds, written in the same form as a `Duration`; zero is allowed."""
-WholeNumber: TypeAlias = Annotated[int, Parameter(converter=_convert_whole_number, n_tokens=1)]
+WholeNumber: TypeAlias = Annotated[int, Parameter(converter=_converter(_whole_number), n_tokens=1)]
 """Whole number, which is an error with a fraction."""
 Folder: TypeAlias = Annotated[Path, Parameter(metavar="FOLDER")]
 FileText: TypeAlias = Annotated[str, Parameter(metavar="FILE")]

@@ -77,10 +77,10 @@ def resume_command(
     """
     settings, run_options = Settings(), run_options or RunOptions()
     named_film = None if film is None else film.request()
-    folder = to or settings.results or RESULTS_FOLDER
+    default = absolute_location(to or settings.results or RESULTS_FOLDER)
     named = run is not None
-    run, folder, state = _find_run(run, absolute_location(folder), custom_folder=to is not None)
-    custom_folder = to is not None or folder != _default_folder(settings)
+    run, folder, state = _find_run(run, default, custom_folder=to is not None)
+    custom_folder = to is not None or folder != default
     process = state.processes[-1]
     wanted = named_film or process.film
     if named_film is not None and process.film is not None:
@@ -172,10 +172,6 @@ def _print_complete(
         to = ["--to", short_path(folder)] if custom_folder else []
         command = safe_text(shlex.join(["cloudburst", "resume", run, *to]), "bold")
         print_output(unwrapped("Render again with: ", command))
-
-
-def _default_folder(settings: Settings) -> OutputFolder:
-    return absolute_location(settings.results or RESULTS_FOLDER)
 
 
 def _backend_name(names: tuple[str, ...]) -> str:
