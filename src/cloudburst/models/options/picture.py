@@ -154,7 +154,7 @@ class MotionOptions(BaseModel):
         default=0.0, ge=0, le=10, description="a number of seconds from 0 to 10"
     )
     """Seconds at the end of the video in which the picture, with subtitles and watermark, becomes
-    black, from 0 to 10; see ``fade_in``."""
+    black, from 0 to 10. See ``fade_in``."""
 
     @model_validator(mode="before")
     @classmethod

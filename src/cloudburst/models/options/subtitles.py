@@ -136,10 +136,10 @@ class SubtitleOptions(BaseModel):
     """Look of the subtitles."""
 
     caption: CaptionName | None = Field(default=None, description="classic, karaoke or pop")
-    """Named look: it stands for the options of `CAPTIONS`, each of which can be given beside it and
-    then has the given value. ``classic`` is a sentence in a rounded box, ``karaoke`` a sentence
-    whose spoken word has a box, and ``pop`` a few large words at a time, of which the spoken one is
-    larger. ``None``: the options alone decide."""
+    """Named look: ``classic`` is a sentence in a rounded box, ``karaoke`` a sentence whose spoken
+    word has a box, and ``pop`` a few large words at a time, of which the spoken one is larger. It
+    stands for the options of `CAPTIONS`, each of which can be given beside it and then has the
+    given value. ``None``: the options alone decide."""
     language: Language = Field(default="chinese", description="chinese or english")
     """Subtitle style: ``chinese`` is bold, ``english`` is not, unless `bold` is given. Both styles
     can show Chinese characters and Latin letters."""
@@ -158,8 +158,9 @@ class SubtitleOptions(BaseModel):
         # Not a serializer of the field: its value would no longer count as the default.
         WrapSerializer(_fonts_in_json, when_used="json"),
     ] = Field(default=None, description=_FONTS)
-    """Font of the subtitles: a `FontFamily`, or the location of a TrueType or OpenType file of up
-    to 32 MB; or up to four of these, in a text separated by commas. Each character is drawn with
+    """Font of the subtitles: Noto Sans CJK SC, TC, HK, JP or KR (`FontFamily`), or the location of
+    a TrueType or OpenType file of up to 32 MB; or up to four of these, in a text separated by
+    commas. Each character is drawn with
     the first font that has it, and the first one decides the height of the lines. Then follow Noto
     Sans CJK SC, if no family is given, and fonts of this machine for characters that all of these
     lack. Of a collection, the first font is used; of a variable font, its default. A text is a
@@ -168,10 +169,10 @@ class SubtitleOptions(BaseModel):
     font_size: int | None = Field(
         default=None, ge=8, le=120, description="a whole number from 8 to 120"
     )
-    """Height of a subtitle line, from 8 to 120. The unit is that of the public image: 1/288 of the
+    """Height of a subtitle line, from 8 to 120; by default 20 in landscape, 60 in portrait and
+    square, or 36 and 110 with `words_at_once`. The unit is that of the public image: 1/288 of the
     height of a landscape video (20 is 75 of 1080 pixels), and 1/1080 of the width of a portrait or
-    square video. ``None``: 20 in landscape, 60 in portrait and square; with `words_at_once`, 36
-    and 110."""
+    square video."""
     text_color: Colour = Field(default="#ffffff", description=COLOUR)
     """Colour of the letters. The tag ``<font color>`` replaces the colour, not the opacity."""
     outline_color: AssColour = Field(
