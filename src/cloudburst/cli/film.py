@@ -30,9 +30,6 @@ from cloudburst.film.request import film_request
 from cloudburst.models.film import FilmRequest
 from cloudburst.programs import InterruptHandler
 
-_FILM_NAME = "film.mp4"
-"""Default name of the film in the folder of its videos."""
-
 
 def film_command(
     folder: Path,
@@ -79,7 +76,7 @@ def film_command(
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: not a folder; expected the folder of the videos")
     how = how or TransitionFlags()
-    path = folder / _FILM_NAME if to is None else to
+    path = folder / "film.mp4" if to is None else to
     request = film_request(path, **asdict(how))
     assert request is not None, "a path is given"
     console = None if quiet or as_json else error_console()
@@ -90,8 +87,7 @@ def film_command(
             return 128 + (signals.first_signal or 0)
     videos, skipped = result
     if as_json:
-        found = {"film": str(request.path), "scenes": len(videos), "skipped": skipped}
-        write_json(found)
+        write_json({"film": str(request.path), "scenes": len(videos), "skipped": skipped})
     elif not quiet:
         number = pluralize(len(videos), "video")
         head = say("Film already made of the same {}: " if skipped else "Film of {}: ", number)

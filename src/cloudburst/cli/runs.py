@@ -107,10 +107,9 @@ def runs_command(
     folder = to or settings.results or RESULTS_FOLDER
     runs = list_runs(folder, settings)
     if as_json:
-        listed = [asdict(run) | {"folder": str(run.folder)} for run in runs]
-        write_json(listed)
-        return 0
-    print_output(*_run_lines(runs, folder, default=to is None))
+        write_json([asdict(run) | {"folder": str(run.folder)} for run in runs])
+    else:
+        print_output(*_run_lines(runs, folder, default=to is None))
     return 0
 
 
