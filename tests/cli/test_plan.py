@@ -230,6 +230,7 @@ def test_characters_without_a_font_are_named_unless_the_public_image_draws_them(
     [
         (["--deadline", "soon"], "expected a time such as 90s, 10m, 1h30m or 2d"),
         (["--budget", "0"], "Must be > 0"),
+        (["--budget", "50c"], "50c; expected an amount in USD such as 0.50"),
         (["--backend", "cloud"], "'cloud'; expected local, fargate, burst or addresses"),
         (["--workers", "0"], "Must be >= 1"),
         (["--tier", "9", "--backend", "fargate"], "--tier: '9'; expected one of 1 (STANDARD)"),

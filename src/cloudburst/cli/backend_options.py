@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Annotated
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from cloudburst.cli.options import RUN, Duration
@@ -26,6 +26,18 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
+from cloudburst.text import shorten
+
+
+def _convert_usd(_type: Any, tokens: Sequence[Token]) -> Decimal:
+    text = tokens[0].value
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not amount.is_finite():
+        raise ValueError(f"{shorten(text, 40)}; expected an amount in USD such as 0.50")
+    return amount
 
 
 @Parameter(name="*", group=RUN)
@@ -42,11 +54,14 @@ class WorkerOptions:
     spot: Annotated[bool, Parameter(negative=())] = False
     """Use Fargate Spot: cheaper; AWS may interrupt tasks."""
     budget: Annotated[
-        Decimal | None, Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0))
+        Decimal | None,
+        Parameter(name=["--budget", "--max-usd"], converter=_convert_usd, validator=Number(gt=0)),
     ] = None
     """Largest bill, with earlier tasks of a resumed run: nothing is started that would take it
     over this."""
-    hour_usd: Annotated[Decimal | None, Parameter(validator=Number(gte=0))] = None
+    hour_usd: Annotated[
+        Decimal | None, Parameter(converter=_convert_usd, validator=Number(gte=0))
+    ] = None
     """Value of an hour of waiting: a task is started if the time that it saves is worth more than
     it adds to the bill."""
 
@@ -93,7 +108,9 @@ class StandingOptions(WorkerOptions):
 
     workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
     """Workers at once. Default: one per core, at most 4."""
-    owner_usd: Annotated[Decimal | None, Parameter(validator=Number(gt=0))] = None
+    owner_usd: Annotated[
+        Decimal | None, Parameter(converter=_convert_usd, validator=Number(gt=0))
+    ] = None
     """Largest bill of all jobs in 24 hours."""
     sources: Annotated[
         tuple[str, ...], Parameter(name="--source", metavar="FOLDER", negative=())

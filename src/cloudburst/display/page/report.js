@@ -39,7 +39,7 @@ function page() {
   return [
     h("div", { class: "head" }, h("div", null,
       h("div", { class: "row" }, h("h1", null, h("bdi", null, title)), h("span", { class: `pill ${kind}` }, kind === "ok" ? icon("check", true) : kind === "bad" ? icon("warn", true) : null, t(`state.${state}`))),
-      h("p", null, facts(report.began_at && dateOf(report.began_at), t("run.of", { run }), places.map(name => t(`place.${name}`)).join(" + "))))),
+      h("p", null, facts(places.map(name => t(`place.${name}`)).join(" + "), report.began_at && dateOf(report.began_at), t("run.of", { run }))))),
     h("div", { class: "stack wide" },
       figures(),
       problems.length > 0 && h("section", { class: "stack tight", "aria-labelledby": "problems" }, h("h2", { id: "problems" }, t("problems")), problems.map(problem)),
