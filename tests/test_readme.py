@@ -92,7 +92,7 @@ def test_the_program_renders_the_story_once(here, capsys):
     made = []
     for _ in range(2):
         exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
-        assert "complete" in capsys.readouterr().out
+        assert "6 videos of 6 scenes" in capsys.readouterr().out
         made.append({path: path.stat().st_mtime_ns for path in Path("videos").glob("*.mp4")})
     assert len(made[0]) == 6
     assert made[1] == made[0]
@@ -146,7 +146,7 @@ def test_the_pieces_for_fargate_work(scenes, capsys, monkeypatch):
             for path in Path().glob("one.*"):
                 shutil.copy(path, "examples/story")
             exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
-            assert "complete" in capsys.readouterr().out
+            assert "1 video of 1 scene" in capsys.readouterr().out
             assert emulator.tasks
             shutil.rmtree("videos")
             anyio.run(space["on_fargate"], Settings(), scenes)
