@@ -359,9 +359,19 @@ CLASHES = {
     "portrait, but not portrait": Clash(
         {}, {"size": "portrait", "is_portrait": False}, "one: options: size is portrait and is_port"
     ),
-    "scene against run": Clash({"size": "square"}, {"is_portrait": True}, "one: options: size is"),
+    "scene against run": Clash(
+        {"size": "square"},
+        {"is_portrait": True},
+        "one: options: size is square and is_portrait is true; is_portrait is in the file or the "
+        "options of this scene; expected no is_portrait there, or is_portrait=False (--landscape) "
+        "in place of size for the run",
+    ),
     "run against scene": Clash(
-        {"is_portrait": True}, {"size": "480x270"}, "one: options: size is 480x270 and is_portrait"
+        {"is_portrait": True},
+        {"size": "480x270"},
+        "one: options: size is 480x270 and is_portrait is true; size is in the file or the options "
+        "of this scene; expected another size there, or no is_portrait (--portrait, --landscape) "
+        "for the run",
     ),
     "zoom twice": Clash(
         {}, {"effects": [], "enable_zoom": True}, "one: options: effects and enable_zoom are both"

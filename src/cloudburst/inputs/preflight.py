@@ -310,11 +310,24 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
     except ValidationError as exc:
         for error in exc.errors():
             name, found, expected, code = describe_option_error(error)
+            if code == "contradiction":
+                found, expected = _orientation_fault(found, own)
             entry.fault(_option_field(name), found, expected, code)
     if entry.scene.title_card is not None:
         entry.options = entry.options.model_copy(update={"effects": ()})
     entry.scene = entry.scene.model_copy(update={"options": own})
     entry.locations |= own.files()
+
+
+def _orientation_fault(found: str, own: RenderOptions) -> tuple[str, str]:
+    """Return what is found and expected if a scene's orientation contradicts that of the run."""
+    place = "is in the file or the options of this scene"
+    if own.is_portrait is None:
+        expected = "another size there, or no is_portrait (--portrait, --landscape) for the run"
+        return f"{found}; size {place}", expected
+    instead = "False (--landscape)" if own.is_portrait else "True (--portrait)"
+    expected = f"no is_portrait there, or is_portrait={instead} in place of size for the run"
+    return f"{found}; is_portrait {place}", expected
 
 
 def _given(entry: _CheckedEntry, value_of: Callable[[str], object], *names: str) -> list[str]:
