@@ -172,7 +172,7 @@ def test_a_failure_has_a_chinese_head_and_fix(in_chinese: None) -> None:
     failed = next(iter(shown.view.failures.values())).first
     assert failed is not None
     text = printed(failure_line(failed, shown))
-    assert text.startswith("2：失败：EncodeError: no way")
+    assert text.startswith("2：失败：no way")
     assert "处理方法：改正消息中的文件后恢复运行" in text
     started = SceneStarted(at=2, scene="1", task="t", attempt=1)
     assert str(log_line(started, shown)).endswith("1：在渲染节点 1 上开始")

@@ -221,7 +221,7 @@ def test_a_worker_that_never_had_a_task_is_not_listed_as_one():
         }
     )
     text = told(failed)
-    assert "1 scene failed: WorkerAuthenticationError" in text
+    assert text.startswith("1 scene failed: the worker refuses the key\n  one\n")
     assert "tasks:" not in text
 
 

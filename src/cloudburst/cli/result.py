@@ -190,7 +190,7 @@ class ResultPrinter:
     def _print_failures(self, report: Report) -> None:
         for failure in failures_of(report):
             if failure.scenes:
-                text = f"{', '.join(failure.scenes)}: {first_line(failure.text)}"
+                text = f"{', '.join(failure.scenes)}: {first_line(failure.message)}"
                 self._errors.print(safe_text(text, "red"), soft_wrap=True)
         if report.film_error is not None:
             text = say("film: {}", first_line(report.film_error))

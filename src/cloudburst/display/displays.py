@@ -240,10 +240,10 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
             head, style = say("{}: failed", scene), "red"
         case FilmFailed():
             head, style = say("no film"), "red"
-    first = shown.view.failures[key_of(event)].first
+    group = shown.view.failures[key_of(event)]
+    first = group.first
     if first is None or first is event:
-        message = f"{event.kind}: {first_line(event.message)}"
-        return safe_text(say("{}: {}", head, message), style)
+        return safe_text(say("{}: {}", head, first_line(group.message)), style)
     match first:
         case FilmFailed():
             name = say("the film")
@@ -251,7 +251,7 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
             name = worker_name(shown.view, task)
         case _:
             name = first.scene
-    return safe_text(say("{}: {}, as above for {}", head, event.kind, name), style)
+    return safe_text(say("{}, as above for {}", head, name), style)
 
 
 def _fix(event: FailureEvent, shown: ShownRun) -> str:

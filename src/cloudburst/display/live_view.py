@@ -176,7 +176,7 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
     waiting = len(view.scenes) - len(busy) - view.failed - view.done
     if view.done or waiting or len(busy) + view.failed > room:
         room -= 1  # for the sums
-    reasons = {name: group.text for group in view.failures.values() for name in group.scenes}
+    reasons = {name: group.message for group in view.failures.values() for name in group.scenes}
     shown = [*busy, *(view.scenes[name] for name in islice(reasons, max(room, 0)))]
     if len(shown) > room:
         shown = sorted(shown, key=lambda scene: _URGENCY.index(scene.stage))[: max(room, 0)]
@@ -187,7 +187,7 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
     for scene in shown:
         row = [_cell(scene.name, name_width, "bold")]
         if scene.stage is SceneStage.FAILED:
-            text = f"{say('failed')}: {first_line(reasons[scene.name].partition(': ')[2])}"
+            text = f"{say('failed')}: {first_line(reasons[scene.name])}"
             row.append(_cell(text, width - name_width - 2 * len(_GAP.text), "red"))
         else:
             row += _stage_cells(view, scene, label, bar)

@@ -46,9 +46,8 @@ def _parts(report: Report) -> Iterator[str]:
         if group.scenes:
             head = f"{pluralize(len(group.scenes), 'scene')} failed"
             names = list_some(group.scenes, _MAX_NAMES_SHOWN)
-            yield _failure(
-                head, first_line(group.text), group.fix and f"What to do: {group.fix}", names
-            )
+            fix = group.fix and f"What to do: {group.fix}"
+            yield _failure(head, first_line(group.message), names, fix)
     made = [entry for entry in report.scenes if entry.video is not None]
     if made:
         rows = "".join(_row(entry) for entry in made[:_MAX_ROWS])

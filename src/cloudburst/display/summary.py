@@ -79,10 +79,12 @@ def _failures(report: Report) -> Iterator[RenderableType]:
         is_setup = failure.text == report.problem
         form = "{} failed; fix this, then resume: " if is_setup else "{} failed: "
         head = (say(form, pluralize(len(names), word)), f"bold {style}")
-        yield WordWrapped(head, safe_text(first_line(failure.text), style))
+        yield WordWrapped(head, safe_text(first_line(failure.message), style))
         yield from _names(names)
         if failure.scenes:
             yield from _names(failure.tasks, say("tasks: "))
+        if failure.scenes and failure.fix:
+            yield Padding.indent(say("What to do: {}", say(failure.fix)), 2)
     unfinished = [entry.scene for entry in report.scenes if not (entry.video or entry.error)]
     if unfinished:
         subject = pluralize(len(unfinished), "scene")

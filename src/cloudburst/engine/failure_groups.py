@@ -42,7 +42,7 @@ class FailureGroup:
     @property
     def message(self) -> str:
         """Message of the first failure."""
-        return self.text.partition(": ")[2]
+        return self.text.partition(": ")[2] or self.text
 
     @property
     def fix(self) -> str:
