@@ -143,7 +143,7 @@ def _decoded(plan: FilmPlan, name: FilmFileName) -> Iterator[AudioFrame]:
     try:
         # The CPU time of the process is limited by the length of the film.
         with open_source(path, MAX_FILM_SECONDS, None, name) as source:
-            audio = StereoAudio(source.decoded(), source.expected, name)
+            audio = StereoAudio(source.decoded(), name)
             for frame in audio.frames():
                 if audio.replaced:
                     found = f"corrupt data at {length / SAMPLE_RATE:.1f} s"

@@ -64,7 +64,7 @@ def measure_voice(folder: Path, job: RenderJob, announce: Callable[[str], None])
         process_limits.decoding_audio() as budget,
         open_source(folder / AUDIO, job.audio_seconds, budget) as source,
     ):
-        audio = StereoAudio(source.decoded(), source.expected, source.field)
+        audio = StereoAudio(source.decoded(), source.field)
         for _ in audio.frames():
             pass
     return Voice(whole_frames(audio.samples, fps), float(audio.replaced))
@@ -98,7 +98,7 @@ def encoded_track(path: Path, frames: int, priming: int, fps: int) -> AudioTrack
 
 
 def _encode(source: AudioSource, path: Path, fps: int) -> AudioTrack:
-    audio = StereoAudio(source.decoded(), source.expected, source.field)
+    audio = StereoAudio(source.decoded(), source.field)
     with open_writer(path) as writer:
         for frame in audio.frames():
             writer.encode(frame)

@@ -34,6 +34,8 @@ from cloudburst.renderer.job import AUDIO, InputFaultError
 # (``-max_error_rate``): with more, the file is more likely of another kind than damaged.
 MAX_CORRUPT_SHARE = 2 / 3
 
+_EXPECTED = "mp3, wav, m4a, ogg or flac"
+"""Description of a valid audio file, for the errors."""
 _SAMPLES = ("s16", "s24", "s32", "f32", "f64")
 # Audio decoders that are allowed. A media file may contain any stream; FFmpeg has hundreds of
 # other decoders, and each is code that would process a caller's bytes.
@@ -96,14 +98,12 @@ class AudioSource:
         """Seconds of audio that were read; corrupt packets count too."""
         self.field = field
         """Name of the input, for the errors."""
-        self.expected = expected_audio(limit)
-        """Description of a valid file, for the errors."""
         if not container.streams.audio:
-            raise InputFaultError(field, _NO_SOUND, self.expected)
+            raise InputFaultError(field, _NO_SOUND, _EXPECTED)
         self.stream = container.streams.audio[0]
         if self.stream.codec_context is None:  # pyright: ignore[reportUnnecessaryComparison]
             # FFmpeg has no decoder for the stream; the types of PyAV leave this case out.
-            raise InputFaultError(field, _NO_SOUND, self.expected)
+            raise InputFaultError(field, _NO_SOUND, _EXPECTED)
         self.is_mp4 = "mp4" in container.format.name.split(",")
         _discard_others(container, self.stream)
 
@@ -112,7 +112,7 @@ class AudioSource:
 
         Raises `InputFaultError` for invalid or too long audio, or too much CPU time.
         """
-        with reporting_faults(self.expected, self.field):
+        with reporting_faults(self.field):
             packets = corrupt = 0
             has_sound = False
             for packet in self._exact_packets():
@@ -121,10 +121,10 @@ class AudioSource:
                 has_sound = has_sound or bool(packet.frames)
                 yield packet
             if not has_sound:
-                raise InputFaultError(self.field, _NO_SOUND, self.expected)
+                raise InputFaultError(self.field, _NO_SOUND, _EXPECTED)
             if corrupt > MAX_CORRUPT_SHARE * packets:
                 found = f"{corrupt:,} of {packets:,} audio packets that cannot be decoded"
-                raise InputFaultError(self.field, found, self.expected)
+                raise InputFaultError(self.field, found, _EXPECTED)
 
     def _exact_packets(self) -> Iterator[DecodedPacket]:
         # The last packet of an AAC stream contains padding of the encoder. MP4 gives it a shorter
@@ -199,7 +199,8 @@ class AudioSource:
     def _count(self, seconds: Fraction) -> None:
         self._read += float(seconds)
         if self._read > self._limit + _LIMIT_TOLERANCE:
-            raise InputFaultError(self.field, f"more than {self._limit:g} seconds", self.expected)
+            expected = f"at most {self._limit:g} seconds"
+            raise InputFaultError(self.field, f"more than {self._limit:g} seconds", expected)
         if self._budget is not None:
             self._budget.add(float(seconds))
 
@@ -220,7 +221,7 @@ def open_source(
 
     Raises `InputFaultError` for a file that is in none of `DEMUXERS`.
     """
-    with reporting_faults(expected_audio(limit), field):
+    with reporting_faults(field):
         container = _open(path)
     with container:
         yield AudioSource(container, limit, budget, field)
@@ -235,7 +236,7 @@ def _open(path: Path) -> InputContainer:
 
 
 @contextmanager
-def reporting_faults(expected: str, field: str = AUDIO) -> Generator[None]:
+def reporting_faults(field: str = AUDIO) -> Generator[None]:
     """Raise the errors of FFmpeg and PyAV in the block as `InputFaultError`.
 
     `process_limits.reading_input` reports a `MemoryError`.
@@ -247,12 +248,7 @@ def reporting_faults(expected: str, field: str = AUDIO) -> Generator[None]:
     except InvalidInputError as exc:
         raise InputFaultError(field, exc.found, exc.expected) from exc
     except (FFmpegError, ValueError, ArithmeticError, LookupError, OSError) as exc:
-        raise InputFaultError(field, _description(exc), expected) from exc
-
-
-def expected_audio(limit: float) -> str:
-    """Return the description of a valid audio file."""
-    return f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
+        raise InputFaultError(field, _description(exc), _EXPECTED) from exc
 
 
 def _description(exc: BaseException) -> str:

@@ -18,7 +18,6 @@ from cloudburst.renderer.audio import TRACK_FILE, encoded_track, measure_voice
 from cloudburst.renderer.audio_frames import SAMPLE_RATE, silent_frames
 from cloudburst.renderer.audio_source import (
     DecodedPacket,
-    expected_audio,
     open_source,
     reporting_faults,
 )
@@ -58,7 +57,7 @@ def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
     with (
         reading_input(field, announce),
         decoding_audio(field) as budget,
-        reporting_faults(expected_audio(job.audio_seconds), field),
+        reporting_faults(field),
     ):
         sound = _Sound(folder, job, samples, music, budget)
         priming, warnings = sound.write(folder / TRACK_FILE)
@@ -77,7 +76,7 @@ def _read_music(
         decoding_audio(MUSIC) as budget,
         open_source(folder / MUSIC, job.audio_seconds, budget, MUSIC) as source,
     ):
-        audio = StereoAudio(source.decoded(), source.expected, source.field)
+        audio = StereoAudio(source.decoded(), source.field)
         with closing(audio.frames()) as frames:
             for frame in frames:
                 length += frame.samples
@@ -136,7 +135,7 @@ class _Sound(NamedTuple):
         if self.job.duration is None:
             limit = self.job.audio_seconds
             with open_source(self.folder / AUDIO, limit, self.budget) as source:
-                audio = StereoAudio(source.decoded(), source.expected, source.field)
+                audio = StereoAudio(source.decoded(), source.field)
                 yield from audio.frames()
             length = audio.samples
         yield from silent_frames(self.samples - length)
@@ -145,7 +144,7 @@ class _Sound(NamedTuple):
         path, limit = self.folder / MUSIC, self.job.audio_seconds
         if self.job.options.music_loop:
             packets = _repeated(path, limit, self.budget)
-            yield from StereoAudio(packets, expected_audio(limit), MUSIC).frames()
+            yield from StereoAudio(packets, MUSIC).frames()
             return
         with open_source(path, limit, self.budget, MUSIC) as source:
-            yield from StereoAudio(source.decoded(), source.expected, source.field).frames()
+            yield from StereoAudio(source.decoded(), source.field).frames()

@@ -114,9 +114,8 @@ class StereoAudio:
     # Corrupt packets are replaced by silence of the same length, so that the audio after them
     # stays in its place.
 
-    def __init__(self, packets: Iterator[DecodedPacket], expected: str, field: str) -> None:
+    def __init__(self, packets: Iterator[DecodedPacket], field: str) -> None:
         self._packets = packets
-        self._expected = expected
         self._field = field
         self._converter: StereoConverter | None = None
         self._length = _Length()
@@ -147,7 +146,7 @@ class StereoAudio:
     def _converted(self, frame: AudioFrame) -> Iterator[AudioFrame]:
         if self._converter is not None and not self._converter.accepts(frame):
             yield from self._rest()
-        with reporting_faults(self._expected, self._field):
+        with reporting_faults(self._field):
             if self._converter is None:
                 self._converter = StereoConverter(frame)
             converted = self._converter.convert(frame)
@@ -162,7 +161,7 @@ class StereoAudio:
     def _rest(self) -> Iterator[AudioFrame]:
         if self._converter is None:
             return
-        with reporting_faults(self._expected, self._field):
+        with reporting_faults(self._field):
             rest = self._converter.convert(None)
         self._converter = None
         yield from self._counted(rest)
