@@ -197,6 +197,15 @@ def test_the_value_of_an_hour_chooses_the_number_of_tasks(scenes: Path) -> None:
     }
 
 
+def test_limits_are_said_without_needless_digits(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    within = {"0.5": "10 min and $0.50,", "0.505": "10 min and $0.505,"}
+    for budget, text in within.items():
+        assert main(["plan", str(scenes), "--deadline", "10m", "--budget", budget]) == 0
+        assert f"within {text}" in " ".join(capsys.readouterr().out.split())
+
+
 def test_no_plan_is_good_enough(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = plan(capsys, scenes, "--backend", "fargate", "--deadline", "30s")
     assert (code, said["fits"]) == (2, False)

@@ -226,10 +226,10 @@ def test_a_minute_of_a_log_is_summed() -> None:
     progress = progress_of(shown)
     shown.progress = lambda: progress
     line = str(summary_line(shown))
-    assert line == "3 min 00 s  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
+    assert line == " 3 min  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
     unknown = progress.model_copy(update={"seconds_left": None, "usd": None})
     shown.progress = lambda: unknown
-    assert str(summary_line(shown)) == "3 min 00 s  0 of 2 scenes"
+    assert str(summary_line(shown)) == " 3 min  0 of 2 scenes"
 
 
 @pytest.mark.anyio
@@ -249,7 +249,7 @@ async def test_a_log_has_a_line_about_the_whole_run_each_minute_without_control_
                 await anyio.sleep(0.01)
     first, *summaries = written(console).splitlines()
     assert first == "   3 s  a: started on worker 1"
-    about = " s  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
+    about = "  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
     assert all(line.endswith(about) for line in summaries)
 
 
@@ -432,7 +432,7 @@ def test_complaints(error: CloudburstError, told: list[str]) -> None:
 
 def test_words() -> None:
     assert [format_duration(s) for s in (0, 59.4, 59.6, 3599, 7325)] == [
-        "0 s", "59 s", "1 min 00 s", "59 min 59 s", "2 h 02 min",
+        "0 s", "59 s", "1 min", "59 min 59 s", "2 h 02 min",
     ]  # fmt: skip
     assert [format_size(n) for n in (0, 999, 123_456, 1_234_567, 2 * 10**9)] == [
         "0 bytes", "1.0 kB", "123.5 kB", "1.2 MB", "2.00 GB",

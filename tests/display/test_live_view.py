@@ -127,7 +127,7 @@ def test_the_lines_are_the_run_its_workers_its_scenes_and_the_rest() -> None:
         "1 of 6 scenes · 1 failed  $0.0123 of $0.50",
         "worker 1  this machine  encoding, 2 scenes       1 min 31 s",
         "worker 2  2 vCPU, 4 GB  downloading              1 min 31 s",
-        "worker 3  2 vCPU, 4 GB  starting                 1 min 00 s",
+        "worker 3  2 vCPU, 4 GB  starting                 1 min",
         "第一章 夜里起了大风，小船找不到回家的路       worker 1  encoding            62%",
         "c                                             worker 1  uploading",
         "a-scene-whose-name-goes-on-and-on-until-nob…  worker 2  downloading",

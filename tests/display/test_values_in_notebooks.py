@@ -69,7 +69,7 @@ def test_a_report_is_printed_as_the_tables_of_the_command_line(tmp_path, monkeyp
     assert "1 scene failed: no sound" in text
     assert "\n  storm\n  What to do: correct the file that the message names," in text
     assert "1 video of 2 scenes" in text
-    assert "Cost $0.0123 for 1 min 00 s billed (final)" in text
+    assert "Cost $0.0123 for 1 min billed (final)" in text
     assert "\x1b" not in text
     assert not re.search(r" $", text, re.MULTILINE)
     lines = [line for line in text.splitlines() if str(tmp_path) not in line]
@@ -107,7 +107,7 @@ def test_a_report_in_a_notebook_has_its_videos_failures_bill_and_film(tmp_path, 
     assert f"2 scenes failed: no sound in scene aa, b{fix}" in seen.text
     assert seen.text.count("What to do") == 1
     assert "$0.0100" in seen.text
-    assert "Cost $0.0123 for 1 min 00 s billed (final): encoding 100%" in seen.text
+    assert "Cost $0.0123 for 1 min billed (final): encoding 100%" in seen.text
 
 
 def test_hostile_names_and_messages_are_text(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, ba
 from cloudburst.client.planning import Choice, PlanResult, price_note
 from cloudburst.display.language import say
 from cloudburst.display.terminal_texts import plain_table
-from cloudburst.display.texts import estimated_usd, format_duration, format_usd, pluralize
+from cloudburst.display.texts import estimated_usd, format_duration, format_limit, pluralize
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
@@ -243,12 +243,12 @@ def reason_text(choice: Choice) -> str:
         runs = choice.plan.runs_within(deadline) if choice.fits else 0
         most = format_duration(deadline)
         if budget is not None:
-            most = say("{} and {}", most, format_usd(budget))
+            most = say("{} and {}", most, format_limit(budget))
         if runs == 9:
             return say("the cheapest within {}, kept in 9 of 10 runs", most)
         return say("the surest within {}, kept in about {} of 10 runs", most, runs)
     if budget is not None:
-        return say("the fastest within {}, even if everything is slow", format_usd(budget))
+        return say("the fastest within {}, even if everything is slow", format_limit(budget))
     if hour != Limits().hour_usd:
         return say("what cloudburst render does with --hour-usd {}", hour)
     return say("what cloudburst render does by default")
@@ -261,7 +261,7 @@ def no_plan_text(choice: Choice) -> str:
     if deadline is not None:
         limits.append(say("finishes within {}", format_duration(deadline)))
     if budget is not None:
-        limits.append(say("is certain to cost at most {}", format_usd(budget)))
+        limits.append(say("is certain to cost at most {}", format_limit(budget)))
     return say("no plan {}; the closest: {}", say(" and ").join(limits), plan_text(choice))
 
 

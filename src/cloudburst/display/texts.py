@@ -15,10 +15,12 @@ _MAX_TEXT = 1000
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration as a text such as ``7 s``, ``3 min 05 s`` or ``2 h 00 min``."""
+    """Return a duration as a text such as ``7 s``, ``3 min``, ``3 min 05 s`` or ``2 h 00 min``."""
     whole = round(seconds)
     if whole < 60:
         return say("{} s", whole)
+    if whole < 3600 and whole % 60 == 0:
+        return say("{} min", whole // 60)
     if whole < 3600:
         return say("{} min {:02} s", whole // 60, whole % 60)
     return say("{} h {:02} min", whole // 3600, whole % 3600 // 60)
