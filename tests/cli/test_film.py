@@ -65,8 +65,11 @@ def test_a_folder_becomes_a_film_once(videos, tmp_path, here):
     assert (first.returncode, first.stderr) == (0, "")
     assert json.loads(first.stdout) == {"film": str(film), "scenes": 2, "skipped": False}
     again = here("film", "videos")
+    assert again.stderr == ""
     assert again.stdout == "Film already made of the same 2 videos: videos/film.mp4\n"
     how = ("--transition", "fade", "--transition-seconds", "0.2")
+    joined = here("film", "videos", "--transition", "fade", "--transition-seconds", "0.3")
+    assert joined.stderr == "Joining 2 videos\n"
     faded = here("film", "videos", *how, "--quiet")
     assert (faded.returncode, faded.stdout, faded.stderr) == (0, "", "")
     assert sorted(path.name for path in videos.iterdir()) == [
@@ -172,7 +175,7 @@ def test_ctrl_c_leaves_nothing(videos, tmp_path):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
-    assert (process.returncode, output, errors) == (130, b"", b"")
+    assert (process.returncode, output, errors) == (130, b"", b"Joining 302 videos\n")
     assert [path.name for path in tmp_path.glob("film*")] == []
 
 

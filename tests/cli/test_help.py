@@ -75,6 +75,15 @@ def test_options_for_the_look_have_names_in_render_and_texts_in_a_page_of_their_
         assert "--transition CHOICE" in page(words)
 
 
+def test_optional_arguments_and_shells_are_those_of_this_program(page):
+    for command in ("report", "resume"):
+        assert f"Usage: cloudburst {command} [OPTIONS] [RUN]\n" in page(f"{command} -h")
+    for command in ("render", "runs", "film"):
+        assert "[RUN]" not in page(f"{command} -h").splitlines()[0]
+    completion = " ".join(page("--install-completion -h").split())
+    assert "[choices: zsh, bash, fish]" in completion
+
+
 def test_commands_are_in_the_order_of_their_use(page):
     names = re.findall(r"^  (\w+) ", page("--help"), re.MULTILINE)
     assert names[:3] == ["demo", "render", "plan"]

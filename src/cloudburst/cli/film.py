@@ -113,16 +113,23 @@ async def _make(
         async with claimed_film(
             request, sources, run=run, overwrite=overwrite, replace_film=True
         ) as maker:
-            with _progress(console) as show:
+            with _progress(console, pluralize(len(videos), "video")) as show:
                 _, skipped = await maker.make([video.video for video in videos], show)
         return videos, skipped
     return None
 
 
 @contextmanager
-def _progress(console: Console | None) -> Generator[Callable[[float], None]]:
+def _progress(console: Console | None, videos: str) -> Generator[Callable[[float], None]]:
     columns = (TextColumn("film"), BarColumn(), TaskProgressColumn())
     hidden = console is None or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("film", total=1.0)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task("film", total=1.0, start=False)
+
+        def show(done: float) -> None:
+            if hidden and console is not None and not bar.tasks[task].started:
+                console.print(safe_text(say("Joining {}", videos)))
+            bar.start_task(task)
+            bar.update(task, completed=done)
+
+        yield show

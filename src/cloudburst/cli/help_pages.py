@@ -29,7 +29,9 @@ class HelpPages:
 
     def render_usage(self, console: Console, _options: object, usage: object) -> None:
         """Print the line with the form of the command."""
-        console.print(Text(f"Usage: {usage}", "bold"))
+        # cyclopts does not name optional arguments; the only one is the name of a run.
+        form = f"{usage}".replace("[ARGS]", "[RUN]")
+        console.print(Text(f"Usage: {form}", "bold"))
 
     def render_description(self, console: Console, _options: object, description: object) -> None:
         """Print a docstring: its text in the width of the terminal, its examples as they are."""
@@ -60,7 +62,9 @@ def _cells(entry: Any) -> tuple[str, Text]:
     metavar = (entry.metavar or "").removesuffix("...")
     names = entry.copy(metavar=_METAVARS.get(metavar, metavar)).display_labels_with_metavar
     separator = " " if len(" ".join(names)) <= _NAMES_WIDTH else "\n    "
-    notes = {"choices": entry.choices, "environment": entry.env_var}
+    # The completion of PowerShell, which cyclopts offers too, is not tested.
+    choices = [choice for choice in entry.choices or () if choice != "powershell"]
+    notes = {"choices": choices, "environment": entry.env_var}
     text = "".join(f" [{note}: {', '.join(values)}]" for note, values in notes.items() if values)
     text += " [required]" if entry.required else ""
     description = " ".join(_plain(entry.description).split())
