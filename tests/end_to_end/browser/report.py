@@ -102,6 +102,45 @@ def test_thousand_scenes_are_squares_with_a_table_of_some(chromium, tmp_path):
     assert not page.trouble
 
 
+def test_all_of_five_thousand_scenes_are_shown_in_seconds(chromium, tmp_path):
+    page = opened(chromium, write_report(report(tmp_path, 5_000), tmp_path / "report.html"))
+    for part, shown in (("videos", ".tile"), ("scenes", "tbody tr")):
+        button = page.locator(f"section[aria-labelledby={part}] button.noprint")
+        seconds = button.evaluate(
+            """async button => {
+              const began = performance.now();
+              button.click();
+              await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+              return (performance.now() - began) / 1000;
+            }"""
+        )
+        expect(page.locator(shown)).to_have_count(5_000)
+        assert seconds < 10, part  # 3 on two busy cores
+    assert page.locator(".tile video").count() < 100
+    assert not page.trouble
+
+
+def test_timeline_has_a_shade_where_it_scrolls(chromium, tmp_path):
+    path = write_report(partial(tmp_path), tmp_path / "report.html")
+    page = opened(chromium, path, width=390)
+    lanes = page.locator(".timeline")
+    assert lanes.evaluate("one => one.scrollWidth > one.clientWidth")
+    lanes.scroll_into_view_if_needed()
+    edge = lanes.bounding_box()
+    clip = {"x": edge["x"] + edge["width"] - 2, "y": edge["y"] + 1, "width": 1, "height": 4}
+    more = page.screenshot(clip=clip)
+    lanes.evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+    assert page.screenshot(clip=clip) != more
+
+
+@pytest.mark.parametrize(("count", "kept"), [(20, "avoid"), (21, "auto")])
+def test_short_table_is_printed_on_one_page(chromium, tmp_path, count, kept):
+    page = opened(chromium, write_report(report(tmp_path, count), tmp_path / "report.html"))
+    page.emulate_media(media="print")
+    table = page.locator("section[aria-labelledby=scenes]")
+    assert table.evaluate("one => getComputedStyle(one).breakInside") == kept
+
+
 def test_hostile_texts_run_nothing(chromium, tmp_path):
     scenes = [
         scene(tmp_path, text[:200] + kind, video=video(tmp_path, "v", warnings=(text,)))

@@ -24,8 +24,9 @@ export function patch(parent, wanted) {
   const found = wanted.map(one => {
     let node = one.props?.key === undefined ? undefined : keyed.get(one.props.key);
     if (one.props?.key === undefined) {
-      const place = loose.findIndex((other, index) => index >= next && isSame(other, one));
-      if (place >= 0) [node, next] = [loose[place], place + 1];
+      let place = next;
+      while (place < loose.length && !isSame(loose[place], one)) place += 1;
+      if (place < loose.length) [node, next] = [loose[place], place + 1];
     }
     if (node && isSame(node, one)) kept.add(node);
     else node = undefined;

@@ -9,16 +9,17 @@ const PHASES = [["upload", "upload_at"], ["encode", "encode_at"], ["download", "
 
 const phasesOf = scene => PHASES.filter(([, from]) => (scene[from] ?? null) !== null).map(([kind, from]) => ({ scene, kind, start: scene[from], stop: scene[from] + scene[`${kind}_seconds`] }));
 
-/** Return the scenes of a worker in rows, in which their encodes do not overlap. */
+/** Return the phases of a worker's scenes in rows, in which the encodes do not overlap. */
 function rowsOf(scenes) {
-  const rows = [], encodeOf = scene => phasesOf(scene).find(({ kind }) => kind === "encode") ?? phasesOf(scene)[0];
-  const begun = scenes.filter(encodeOf).sort((one, other) => encodeOf(one).start - encodeOf(other).start);
-  for (const scene of begun) {
-    const free = rows.find(row => encodeOf(row.at(-1)).stop <= encodeOf(scene).start + OVERLAP);
-    if (free) free.push(scene);
-    else rows.push([scene]);
+  const rows = [], begun = scenes.map(phasesOf).filter(phases => phases.length > 0);
+  const parts = begun.map(phases => ({ phases, encode: phases.find(({ kind }) => kind === "encode") ?? phases[0] }));
+  for (const { phases, encode } of parts.sort((one, other) => one.encode.start - other.encode.start)) {
+    let row = rows.find(({ until }) => until <= encode.start + OVERLAP);
+    if (!row) rows.push(row = { phases: [] });
+    row.until = encode.stop;
+    row.phases.push(...phases);
   }
-  return rows;
+  return rows.map(({ phases }) => phases);
 }
 
 export function timeline({ workers, scenes, wall_seconds: wall, film_started_at: joined = null, film_finished_at: film = null }) {
@@ -33,13 +34,13 @@ export function timeline({ workers, scenes, wall_seconds: wall, film_started_at:
     label && x(to) - x(from) > 7 * label.length + 10 && h("text", { class: "in", x: x(from) + 6, y: y + high / 2 + 4 }, label)];
   const who = name => h("text", { class: "who", x: 0, y: height + 18 }, name);
   const lane = worker => {
-    const own = scenes.filter(scene => scene.task === worker.task && !scene.skipped), rows = size > 1 ? [own] : rowsOf(own);
+    const own = scenes.filter(scene => scene.task === worker.task && !scene.skipped), rows = size > 1 ? [own.flatMap(phasesOf)] : rowsOf(own);
     const y = height, until = worker.stopped_at ?? wall, high = size > 1 ? Math.max(2, LANE / size) : Math.max(LANE, rows.length * ROW), row = high / Math.max(1, rows.length);
     height += high;
     return [
       bar(worker.ready_at ?? worker.launched_at, until, y, high, "idle", t("phase.idle")),
       bar(worker.launched_at, worker.ready_at ?? until, y, high, worker.error && worker.ready_at === null ? "lost" : "start", t("colon", { what: t("phase.start"), text: duration((worker.ready_at ?? until) - worker.launched_at) })),
-      rows.map((some, at) => some.flatMap(phasesOf).sort((one, other) => (one.kind === "encode") - (other.kind === "encode")).map(({ scene, kind, start, stop }) =>
+      rows.map((some, at) => some.sort((one, other) => (one.kind === "encode") - (other.kind === "encode")).map(({ scene, kind, start, stop }) =>
         bar(start, stop, y + at * row, row - (rows.length > 1), scene.error ? "lost" : kind, t("colon", { what: scene.scene, text: facts(t(`phase.${kind}`), duration(stop - start)) }), kind === "encode" && size === 1 && scene.scene)))];
   };
   const lanes = [];
