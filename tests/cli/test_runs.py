@@ -96,6 +96,19 @@ def test_each_run_is_listed_with_its_state(tmp_path, capsys):
     )
 
 
+def test_the_list_is_chinese_in_a_chinese_locale(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    out = tmp_path / "cloudburst_results"
+    journal(out, "a" * 12, *scenes(2), *results(2), task(settled=True), end(Status.COMPLETE))
+    journal(out, "b" * 12, *scenes(3), *results(1), task())
+    assert cloudburst("runs") == 0
+    lines = shown(capsys).splitlines()
+    assert lines[0] == "目录 cloudburst_results"
+    assert lines[1].split() == ["运行", "状态", "场景", "渲染节点", "费用", "开始时间"]
+    assert [line.split()[1] for line in lines[2:4]] == ["完成", "已中断"]
+    assert lines[-1] == f"恢复运行：cloudburst resume {'b' * 12}"
+
+
 def test_a_run_whose_videos_a_later_run_made_is_not_proposed(tmp_path, capsys):
     out = tmp_path / "cloudburst_results"
     journal(out, "old", *scenes(2))

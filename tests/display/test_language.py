@@ -63,7 +63,7 @@ def texts_of(call: ast.Call) -> Iterator[str]:
 def test_each_text_has_a_translation_and_each_translation_a_text() -> None:
     activities = get_args(WorkerActivity)
     fixes = {fix for fix in FIXES.values() if not fix.startswith("cloudburst ")}
-    said, words = fixes | {*COST_PARTS}, {*COST_PARTS, *SceneStage, *activities}
+    said, words = fixes | {*COST_PARTS}, {*COST_PARTS, *SceneStage, *Status, *activities}
     for source in (*SOURCES.glob("display/*.py"), *SOURCES.glob("cli/*.py")):
         for node in ast.walk(ast.parse(source.read_text())):
             if isinstance(node, ast.Constant):
@@ -174,6 +174,8 @@ def test_a_failure_has_a_chinese_head_and_fix(in_chinese: None) -> None:
     text = printed(failure_line(failed, shown))
     assert text.startswith("2：失败：no way")
     assert "处理方法：改正消息中的文件后恢复运行" in text
+    launched = WorkerLaunched(at=1, task="t", backend="local", place="machine")
+    assert str(log_line(launched, shown)).endswith("渲染节点 1 正在启动（本机）")
     started = SceneStarted(at=2, scene="1", task="t", attempt=1)
     assert str(log_line(started, shown)).endswith("1：在渲染节点 1 上开始")
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from cloudburst.cli.options import RESULTS_FOLDER, FolderOption
 from cloudburst.cli.output import print_output, write_json
+from cloudburst.display.language import say
 from cloudburst.display.terminal_texts import safe_text, unwrapped
 from cloudburst.display.texts import format_usd, short_path
 from cloudburst.errors import JournalError
@@ -187,7 +188,7 @@ def _run_lines(
         yield unwrapped(f"No runs {where} ", safe_text(short_path(folder)), ".")
         return
     for each, group in groupby(runs, key=lambda run: run.folder):
-        yield unwrapped(safe_text(f"in {short_path(each)}", "bold"))
+        yield unwrapped(safe_text(say("in {}", short_path(each)), "bold"))
         yield _table(group, header=each == runs[0].folder)
     yield Text()
     yield from _notes(runs)
@@ -203,7 +204,7 @@ def _run_lines(
         if default and run.folder == absolute_location(folder):
             to = []
         command = shlex.join(["cloudburst", "resume", run.run, *to])
-        yield unwrapped("resume with: ", safe_text(command, "bold"))
+        yield unwrapped(say("resume with: "), safe_text(command, "bold"))
 
 
 def _notes(runs: Sequence[ListedRun]) -> Iterator[Text]:
@@ -221,16 +222,16 @@ def _notes(runs: Sequence[ListedRun]) -> Iterator[Text]:
 
 def _table(runs: Iterable[ListedRun], *, header: bool) -> Table:
     table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("run", overflow="fold", min_width=12)
-    table.add_column("state", no_wrap=True, min_width=11)
+    table.add_column(say("run"), overflow="fold", min_width=12)
+    table.add_column(say("state"), no_wrap=True, min_width=11)
     for name, width in (("scenes", 8), ("workers", 9), ("cost", 8)):
-        table.add_column(name, no_wrap=True, min_width=width, justify="right")
-    table.add_column("started", no_wrap=True)
+        table.add_column(say(name), no_wrap=True, min_width=width, justify="right")
+    table.add_column(say("started"), no_wrap=True)
     for run in runs:
         started = run.started_at and run.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
         table.add_row(
             safe_text(run.run),
-            safe_text(run.state, _STYLES[run.state]),
+            safe_text(say(run.state), _STYLES[run.state]),
             f"{run.videos}/{run.scenes}" if run.started_at else "",
             _workers_cell(run),
             "" if run.usd is None else f"{'' if run.final else '≥'}{format_usd(run.usd)}",

@@ -178,7 +178,8 @@ def log_line(event: Event, shown: ShownRun) -> Text | None:
         case SceneQueued() | SceneUploaded() | SceneProgress() | SceneEncoded() | FilmProgress():
             return None
         case WorkerLaunched(task=task, backend=backend):
-            text = Text(say("{} is starting ({})", worker_name(shown.view, task), backend))
+            worker = worker_name(shown.view, task)
+            text = Text(say("{} is starting ({})", worker, say(backend)))
         case WorkerReady(task=task, size=size):
             ready = say("{} is ready", worker_name(shown.view, task))
             text = Text(ready + (f" ({size})" if size else ""))
