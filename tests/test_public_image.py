@@ -12,6 +12,7 @@ from cloudburst import Client, RenderOptions, endpoints
 from cloudburst.errors import InvalidScenesError
 from cloudburst.models.locations import HttpsUrl, S3Object
 from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.task import Protocol
 from cloudburst.workers.http.public_image import OPTIONS, find_unsupported
 from support.checked_scenes import as_checked
 from support.option_values import VALUES
@@ -71,7 +72,7 @@ async def test_a_run_with_such_an_option_starts_nothing(
     make_scene: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     scenes = [make_scene("a"), make_scene("b") | {"options": {"fps": 25}}]
-    async with Client(endpoints("http://127.0.0.1:1")) as client:
+    async with Client(endpoints("http://127.0.0.1:1", protocol=Protocol.ONESTEP)) as client:
         with pytest.raises(InvalidScenesError) as raised:
             await client.render_all(scenes, to=tmp_path / "out", options=RenderOptions(title="T"))
     found = sorted((fault.scene, fault.field) for fault in raised.value.faults)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
 from cloudburst import Effect, RenderOptions
-from cloudburst.cli.look_options import LookOptions, MotionFlags
+from cloudburst.cli.look_options import LookOptions
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.options import describe_option_errors
 from cloudburst.models.video_format import draw_effect
+
+
+def look(**flags):
+    """Return the look options of a command line with these options."""
+    given = LookOptions()
+    return LookOptions(flags=replace(given.flags, **flags))
 
 
 @pytest.mark.parametrize(
@@ -29,9 +37,7 @@ from cloudburst.models.video_format import draw_effect
 def test_values(name, value, expected):
     assert getattr(RenderOptions.model_validate({name: value}), name) == expected
     if not isinstance(expected, tuple):
-        assert getattr(LookOptions(motion=MotionFlags(**{name: expected})).options(), name) == (
-            expected
-        )
+        assert getattr(look(**{name: expected}).options(), name) == (expected)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,7 @@ def test_errors_name_the_option(name, value, message):
 
 def test_errors_on_the_command_line_name_the_flag():
     with pytest.raises(ConfigurationError, match="--motion-amount is 3; expected a number"):
-        LookOptions(motion=MotionFlags(motion_amount=3)).options()
+        look(motion_amount=3).options()
 
 
 def test_random_has_the_effects_that_it_always_had():

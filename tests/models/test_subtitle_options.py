@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from cloudburst import RenderOptions, read_scenes
-from cloudburst.cli.look_options import LookOptions, SubtitleFlags
+from cloudburst.cli.look_options import LookOptions
 from cloudburst.models.options import describe_option_error
 from cloudburst.models.options.subtitles import CAPTIONS
+
+
+def look(**flags):
+    """Return the look options of a command line with these options."""
+    given = LookOptions()
+    return LookOptions(flags=replace(given.flags, **flags))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +49,7 @@ from cloudburst.models.options.subtitles import CAPTIONS
 def test_values_are_the_same_as_text_and_on_the_command_line(name, value, expected):
     assert getattr(RenderOptions.model_validate({name: value}), name) == expected
     given = type(expected)(value) if isinstance(expected, float | int) else value
-    assert (
-        getattr(LookOptions(subtitles=SubtitleFlags(**{name: given})).options(), name) == expected
-    )
+    assert getattr(look(**{name: given}).options(), name) == expected
 
 
 @pytest.mark.parametrize("suffix", ["json", "csv"])

@@ -8,7 +8,7 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from cloudburst.errors import UploadError, WorkerStoppedError
+from cloudburst.errors import EncodeError, WorkerStoppedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http.onestep import connect
@@ -83,7 +83,7 @@ def to(worker):
 async def test_a_refusal_before_the_end_of_the_body_is_read(worker, make_scene):
     async with to(worker) as renderer:
         worker.plans = [(100, FULL)]
-        with pytest.raises(UploadError, match="too large"):
+        with pytest.raises(EncodeError, match="too large"):
             await make(renderer, make_scene(image=bytes(5_000_000)))
         assert not renderer.has_abandoned_encode
     assert worker.posts == [False]
