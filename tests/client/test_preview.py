@@ -19,7 +19,6 @@ from cloudburst.cli import main
 from cloudburst.errors import (
     ConfigurationError,
     InvalidScenesError,
-    LaunchError,
     OutputExistsError,
     OutputWriteError,
     RenderFailedError,
@@ -152,7 +151,7 @@ async def test_files_that_are_not_replaced(make_scene, tmp_path):
 
 async def test_without_the_extra_nothing_starts(make_scene, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(LaunchError, match=r"cloudburst-sdk\[local\]"):
+    with pytest.raises(ConfigurationError, match=r"cloudburst-sdk\[local\]"):
         await render_frame(make_scene("a"))
 
 

@@ -279,14 +279,14 @@ async def test_a_folder_that_cannot_be_created(tmp_path):
 
 async def test_a_missing_kernel_is_named_before_anything_starts(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(local_package, "LIBRARIES", tmp_path)
-    with pytest.raises(LaunchError, match="install a C compiler or the package ziglang"):
+    with pytest.raises(ConfigurationError, match="install a C compiler or the package ziglang"):
         async with opened(folder, required_modules=["json"]):
             pass
 
 
 async def test_the_extra_is_named_when_it_is_missing(folder):
     with pytest.raises(
-        LaunchError, match=r"no_such_module missing; pip install 'cloudburst-sdk\[local\]'"
+        ConfigurationError, match=r"no_such_module missing; pip install 'cloudburst-sdk\[local\]'"
     ):
         async with opened(folder, required_modules=["json", "no_such_module"]):
             pass

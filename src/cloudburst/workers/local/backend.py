@@ -18,7 +18,7 @@ from anyio import create_task_group, to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import collapse_single
-from cloudburst.errors import CapacityError, LaunchError
+from cloudburst.errors import CapacityError, ConfigurationError, LaunchError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.performance import local_kind, local_performance
 from cloudburst.models.post_mortem_page import MAX_OUTPUT_LINES, build_page
@@ -216,5 +216,5 @@ class ProcessLauncher:
 
 def _inspect_machine(required_modules: Sequence[str], folder: Path | None) -> tuple[int, Path]:
     if missing := missing_requirements(*required_modules):
-        raise LaunchError(f"this machine cannot render: {missing}")
+        raise ConfigurationError(f"this machine cannot render: {missing}")
     return usable_cores(), (folder or Path(tempfile.gettempdir())).absolute()

@@ -11,9 +11,9 @@ from anyio import fail_after, to_thread
 from pydantic import ValidationError
 
 from cloudburst.errors import (
+    ConfigurationError,
     FaultCode,
     InvalidScenesError,
-    LaunchError,
     RenderFailedError,
     SceneFault,
 )
@@ -58,7 +58,7 @@ async def draw_frame(
     is killed before the call returns.
     """
     if missing := missing_requirements("av"):
-        raise LaunchError(f"this machine cannot draw: {missing}")
+        raise ConfigurationError(f"this machine cannot draw: {missing}")
     lines: list[ChildLine] = []
     await to_thread.run_sync(_write_job, folder, scene, limits)
     file = folder / f"frame{suffix}"
