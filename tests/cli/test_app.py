@@ -225,6 +225,7 @@ def test_a_warning_is_printed_above_the_live_view(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr("cloudburst.cli.render.render", render)
     main(["render", "good", "--backend", "local"])
     above, _, _ = terminal.getvalue().partition("a folder of nobody")

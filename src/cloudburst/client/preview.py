@@ -84,8 +84,7 @@ async def render_frame(
     Raises:
         InvalidScenesError: The scene or an option is invalid, an input cannot be rendered, or the
             video ends before this time.
-        ConfigurationError: The file exists or has another suffix, or this machine cannot draw: the
-            extra ``[local]`` is not installed, or the system is neither Linux nor macOS.
+        ConfigurationError: The file exists, has another suffix, or this machine lacks ``[local]``.
         RenderFailedError: The frame could not be drawn.
         OutputWriteError: The file cannot be written.
     """
