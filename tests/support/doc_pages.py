@@ -9,8 +9,11 @@ from functools import cache
 from support.project import ROOT
 
 READMES = ("README.md", "README_CN.md")
-PAGES = (*READMES, *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
-_FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
+PAGES = (
+    *READMES,
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
+)
+FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 
 
 def text_of(page: str) -> str:
@@ -19,12 +22,12 @@ def text_of(page: str) -> str:
 
 def prose_of(page: str) -> str:
     """Return the text of the page without its blocks of code."""
-    return _FENCE.sub("", text_of(page))
+    return FENCE.sub("", text_of(page))
 
 
 def blocks(page: str, *languages: str) -> list[str]:
     """Return the blocks of code in these languages; without languages, all blocks."""
-    found = _FENCE.findall(text_of(page))
+    found = FENCE.findall(text_of(page))
     return [code for language, code in found if not languages or language in languages]
 
 
