@@ -18,6 +18,12 @@ import yaml
 from support.doc_pages import FENCE, text_of
 
 NOT_CODE = {"text", ""}
+PARSERS: dict[str, Callable[[str], object]] = {
+    "ini": lambda code: configparser.ConfigParser(interpolation=None).read_string(code),
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+}
 
 
 def run_page(
@@ -51,24 +57,14 @@ def run_page(
                 answer(code)
             continue
         line = text_of(page)[: match.start()].count("\n") + 1
-        match language:
-            case "python":
-                # The numbers of lines in a traceback are those of the page.
-                name = "__main__" if "asyncio.run(" in code else "page"
-                space["__name__"] = name
-                exec(compile("\n" * line + code, page, "exec"), space)
-            case "sh" | "console":
-                outputs.append(in_shell(code, environment or {}, f"{page}:{line}"))
-            case "json":
-                json.loads(code)
-            case "toml":
-                tomllib.loads(code)
-            case "yaml":
-                yaml.safe_load(code)
-            case "ini":
-                configparser.ConfigParser(interpolation=None).read_string(code)
-            case _:
-                raise AssertionError(f"{page}:{line}: nothing runs a block of {language}")
+        if language == "python":
+            # The numbers of lines in a traceback are those of the page.
+            space["__name__"] = "__main__" if "asyncio.run(" in code else "page"
+            exec(compile("\n" * line + code, page, "exec"), space)
+        elif language in {"sh", "console"}:
+            outputs.append(in_shell(code, environment or {}, f"{page}:{line}"))
+        else:
+            PARSERS[language](code)
     assert not left, f"{page}: no block contains {list(left)}"
     return outputs
 
