@@ -1,4 +1,4 @@
-"""Names on the page ``docs/architecture.md`` and files of ``CONTRIBUTING.md`` exist."""
+"""Names on the page ``docs/internals/architecture.md`` and files of ``CONTRIBUTING.md`` exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.doc_pages import ROOT, prose_of, quoted, text_of
 
 pytestmark = pytest.mark.anyio
 
-PAGE = "docs/architecture.md"
+PAGE = "docs/internals/architecture.md"
 WAYS = ("One scene", "One task", "One failure", "One POST")
 _NAME = re.compile(r"[a-z0-9_.]+:[A-Za-z_.]+")
 NOTATION = {"module:function", "module:Class.method"}

@@ -1,4 +1,4 @@
-"""The code in ``docs/emulator.md`` runs."""
+"""The code in ``docs/internals/emulator.md`` runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from cloudburst import testing
 from support.project import DOCS
 
-TEXT = (DOCS / "emulator.md").read_text("utf-8")
+TEXT = (DOCS / "internals" / "emulator.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 

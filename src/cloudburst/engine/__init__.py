@@ -1,5 +1,5 @@
 """Engine, which decides which worker renders which scene and when a worker is started.
 
 It reaches backends through `cloudburst.ports`, and imports no AWS library, HTTP library or
-`subprocess`. docs/architecture.md shows its parts.
+`subprocess`. docs/internals/architecture.md shows its parts.
 """

@@ -151,7 +151,7 @@ class Sample:
 
 
 # CPU seconds that the render service needs for each second of work (weighted length of a scene),
-# measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (docs/benchmarks.md). An
+# measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (benchmarks/README.md). An
 # encode runs on one core.
 NATIVE_CPU_SECONDS_PER_WORK = 0.17
 # CPU seconds that the public image needs for each second of work (weighted length of a scene):
@@ -173,7 +173,7 @@ UNKNOWN_IMAGE = "-"
 # Number of words that follow ``fargate`` in the name of a kind of Fargate task.
 _KIND_WORDS = 7
 # Assumed start-up time of a local worker process, in seconds, measured with
-# ``benchmarks/plan.py`` (docs/benchmarks.md).
+# ``benchmarks/plan.py`` (benchmarks/README.md).
 LOCAL_STARTUP_SECONDS = 1.5
 
 

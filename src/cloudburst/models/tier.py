@@ -73,6 +73,6 @@ NamedTier: TypeAlias = Annotated[
 
 def encoder_slots(vcpu: int) -> int:
     """Return the number of encoder slots of a task with this number of vCPUs: one per vCPU."""
-    # More are not faster: each adds 1 to 2 % of CPU time and 120 MB (docs/benchmarks.md). A vCPU
+    # More are not faster: each adds 1 to 2 % of CPU time and 120 MB (benchmarks/README.md). A vCPU
     # has 2 GB, and a slot needs at most 0.5 GB. Slots without a scene share a long one.
     return max(1, vcpu)

@@ -1,6 +1,6 @@
 """Transfers between a worker and S3 or a web server, as a client requests them from the worker."""
 
-# These are the JSON values of the native protocol: see docs/protocol.md. No I/O.
+# These are the JSON values of the native protocol: see docs/internals/protocol.md. No I/O.
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class BitrateMeter:
 
     # The limit keeps a constant quantizer from making huge files: 25 Mbit in a second for
     # 1920x1080 at 30 frames per second. With camera motion, photographs take about 1 Mbit, pages
-    # of text 10 (docs/benchmarks.md); only noise comes close to it.
+    # of text 10 (benchmarks/README.md); only noise comes close to it.
 
     def __init__(self, video_format: VideoFormat, quantizer: int) -> None:
         self._limit = max_second_bytes(video_format) if quantizer < MAX_QUANTIZER else None

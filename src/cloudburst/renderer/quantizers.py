@@ -49,7 +49,7 @@ def still_quantizer(key: int, size: VideoSize) -> int:
     # 0.9 for 24 kB. Text, drawings and noise get a high one: 24 in place of 21 makes their key
     # frames 12 to 14 % smaller, and VMAF stays above that of libx264's ``crf=21`` with the preset
     # ``superfast``. The constants were fitted to five kinds of pictures and five photographs
-    # (``docs/benchmarks.md``).
+    # (``benchmarks/README.md``).
     share = key / (size.width * size.height)
     smooth = _SMOOTH_STEPS * math.log2(min(1.0, share / _SMOOTH_KEY))
     detailed = _DETAILED_STEPS * math.log2(max(1.0, share / _DETAILED_KEY))
@@ -72,7 +72,7 @@ def motion_trial(pictures: Sequence[EncodedPicture], size: VideoSize) -> Trial:
     # errors. So do hard edges, as in text and drawings, which take many bits in every P picture,
     # because no prediction at fractions of a pixel is exact. The constants were fitted to ten
     # pictures (photographs, a painting, line art, text, a dark gradient, noise), so that size and
-    # VMAF are about those of ``crf=21`` with the preset ``superfast`` (``docs/benchmarks.md``).
+    # VMAF are about those of ``crf=21`` with the preset ``superfast`` (``benchmarks/README.md``).
     key, *others = (len(picture.data) for picture in pictures)
     share = sum(others) / len(others) / key
     key_bytes = _KEY_BYTES_PER_PIXEL * size.width * size.height

@@ -1,4 +1,4 @@
-"""Endpoints of the native protocol; docs/protocol.md specifies it for authors of other clients."""
+"""Endpoints of the native protocol, which docs/internals/protocol.md specifies."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 # The unit is the second of a video in 1080p at 30 frames per second, all of whose pictures are
 # encoded by libx264. All constants were measured on our own render service with
-# ``benchmarks/plan.py --work`` (table in ``docs/benchmarks.md``): such a second takes 0.17 CPU
+# ``benchmarks/plan.py --work`` (table in ``benchmarks/README.md``): such a second takes 0.17 CPU
 # seconds.
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from cloudburst.models.failures.failure import Failure, row
 # Instruction for a user who has no valid AWS credentials.
 ADD_CREDENTIALS = "run aws configure or aws sso login, or set AWS_PROFILE"
 
-_OURS = "docs/protocol.md"
-_PUBLIC = "source code of the public image: docs/protocol.md"
+_OURS = "docs/internals/protocol.md"
+_PUBLIC = "source code of the public image: docs/internals/protocol.md"
 _BOTO = "botocore.exceptions (botocore 1.40)"
 _HTTPX = "Exceptions, httpx 0.28: https://www.python-httpx.org/exceptions/"
 _RFC = "HTTP Semantics, RFC 9110, section 15"
