@@ -24,7 +24,7 @@ from cloudburst.models.prices import IPV4_USD_PER_SECOND, PriceTable
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
 from support.doc_pages import ROOT, quoted, table_of
-from support.old_calls import KEYS, NAMES
+from support.old_calls import KEYS
 
 SETTINGS, BATCHES, AWS = "docs/settings.md", "docs/batches.md", "docs/aws.md"
 _PRICES = ROOT / "src/cloudburst/aws/client/prices.json"
@@ -141,36 +141,3 @@ async def test_tags(emulated):
             assert task.tags["cloudburst:run"] == "run-1"
             assert task.started_by == "cloudburst/run-1"
         await anyio.lowlevel.checkpoint()
-
-
-DEFAULTS = {
-    choice: field.default
-    for field in Settings.model_fields.values()
-    for choice in field.validation_alias.choices
-    if choice.isupper()
-}
-
-
-def shown(default):
-    """Return a default as it would be written into the environment."""
-    match default:
-        case None | ():
-            return []
-        case tuple():
-            return [",".join(default)]
-        case bool():
-            return [str(default).lower()]
-        case float():
-            return [f"{default:g}"]
-        case _:
-            return [str(default)]
-
-
-@pytest.mark.parametrize(("names", "default", "_"), rows(SETTINGS, "`AWS_ACCESS_KEY_ID`", named=1))
-def test_variables(names, default, _):
-    assert quoted(default) == [text for name in quoted(names) for text in shown(DEFAULTS[name])]
-
-
-def test_every_variable_is_in_the_table():
-    told = [name for row in table_of(SETTINGS, "`AWS_ACCESS_KEY_ID`") for name in quoted(row[0])]
-    assert sorted(told) == NAMES

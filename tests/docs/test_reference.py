@@ -1,0 +1,146 @@
+"""The pages of the reference: their code runs, and their tables are true."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from cloudburst import Client, Limits, Scene, Settings, Status, read_scenes
+from cloudburst.inputs.scene_files import MAX_SCENES
+from cloudburst.media.font_tables import MAX_FONT_BYTES
+from cloudburst.media.input_rules import (
+    MAX_ASPECT_RATIO,
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    MAX_SIDE_PIXELS,
+    MIN_SAMPLE_RATE,
+)
+from cloudburst.media.subtitles.cues import (
+    MAX_AT_ONCE,
+    MAX_CHARACTERS,
+    MAX_CUES,
+    MAX_SUBTITLE_BYTES,
+    MAX_WORDS,
+)
+from cloudburst.models.limits import MAX_SCENE_SECONDS
+from cloudburst.testing import FakeCloud
+from support.doc_blocks import in_shell, run_page
+from support.doc_pages import ROOT, blocks, quoted, table_of
+from support.old_calls import NAMES, without_settings
+from support.short_story import short_story
+
+COMMANDS = "docs/reference/command-line.md"
+SCENES = "docs/reference/scenes.md"
+SETTINGS = "docs/reference/settings.md"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    without_settings(monkeypatch, tmp_path)
+    return tmp_path
+
+
+# Settings.
+
+DEFAULTS = {
+    choice: field.default
+    for field in Settings.model_fields.values()
+    for choice in field.validation_alias.choices
+    if choice.isupper()
+}
+VARIABLES = table_of(SETTINGS, "`AWS_ACCESS_KEY_ID`")
+
+
+def shown(default):
+    """Return a default as it would be written into the environment."""
+    match default:
+        case None | ():
+            return []
+        case tuple():
+            return [",".join(default)]
+        case bool():
+            return [str(default).lower()]
+        case float():
+            return [f"{default:g}"]
+        case _:
+            return [str(default)]
+
+
+@pytest.mark.parametrize(("names", "default", "_"), VARIABLES, ids=[row[0] for row in VARIABLES])
+def test_the_default_of_a_variable(names, default, _):
+    assert quoted(default) == [text for name in quoted(names) for text in shown(DEFAULTS[name])]
+
+
+def test_every_variable_is_in_the_table():
+    assert sorted(name for names, *_ in VARIABLES for name in quoted(names)) == NAMES
+
+
+def test_settings_are_arguments_in_a_program(here):
+    space = {}
+    run_page(SETTINGS, space)
+    assert space["client"].limits.max_usd == Decimal(2)
+
+
+# Scenes.
+
+
+def test_every_field_of_a_scene_is_in_the_table():
+    assert [name for row in table_of(SCENES, "`name`") for name in quoted(row[0])] == list(
+        Scene.model_fields
+    )
+
+
+def test_the_scenes_of_the_file_are_rendered(here):
+    (file,) = blocks(SCENES, "json")
+    Path("scenes.json").write_text(file, "utf-8")
+    Path("examples").symlink_to(ROOT / "examples")
+
+    async def main():
+        async with Client(FakeCloud().backend) as client:
+            return await client.render_all(read_scenes("scenes.json"), to="videos")
+
+    report = anyio.run(main)
+    assert report.status is Status.COMPLETE
+    assert [scene.scene for scene in report.scenes] == ["title", "harbour"]
+
+
+@pytest.mark.parametrize(
+    ("first", "numbers"),
+    [
+        ("any file", [Limits().file_bytes // 1024**2]),
+        ("picture", [Limits().image_pixels, MAX_SIDE_PIXELS, MAX_ASPECT_RATIO]),
+        (
+            "scene, sound, music",
+            [MAX_SCENE_SECONDS // 3600, MAX_CHANNELS, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE],
+        ),
+        (
+            "subtitles",
+            [MAX_SUBTITLE_BYTES // 1024**2, MAX_CUES, MAX_WORDS, MAX_CHARACTERS, MAX_AT_ONCE],
+        ),
+        ("font", [MAX_FONT_BYTES // 1024**2]),
+        ("scene file", [MAX_SCENES]),
+    ],
+)
+def test_a_limit_of_inputs(first, numbers):
+    ((_, most),) = [row for row in table_of(SCENES, "any file") if row[0] == first]
+    assert {f"{number:,.0f}" for number in numbers} <= set(re.findall(r"[\d,]*\d", most))
+
+
+# The command line.
+
+
+@pytest.mark.real
+@pytest.mark.timeout(60)
+def test_the_commands_run(here):
+    short_story(here, "01-harbour")
+    small = "--size 320x240 --quiet"
+    render = {
+        "cloudburst render": lambda code: in_shell(code.replace("--quiet", small), {}, COMMANDS)
+    }
+    run_page(COMMANDS, instead=render)
+    assert Path("videos/01-harbour.mp4").exists()
+    assert Path("videos/report.html").exists()
