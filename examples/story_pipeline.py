@@ -1,112 +1,75 @@
-"""Story that is written, painted and spoken line by line, while its first scenes render.
-
-    pip install 'cloudburst-sdk[local]'
-    python examples/story_pipeline.py
-
-It renders on this machine or, where `cloudburst init` has written a ``.env``, on Fargate. Pauses
-stand for a language model; voices are those of espeak-ng, or tones where it is not installed. Kill
-it and run it again: it makes what is missing, and the film.
-"""
+"""A story that is written, painted and spoken while its first scenes are rendered."""
 
 import asyncio
-import math
-import shutil
-import struct
-import subprocess
 import wave
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from cloudburst import Client, Scene
+from cloudburst import Client, Limits, Scene
 
-LINES = (
-    "A small cloud woke above the harbour.",
-    "It had never been further than the lighthouse.",
-    "So it asked the wind for the way to the mountains.",
-    "The wind only laughed, and took it along.",
-    "They passed a field of sunflowers.",
-    "They passed a train that whistled at them.",
-    "At noon they came to a town without water.",
-    "The well was dry, and the goats were thirsty.",
-    "I have some to spare, said the cloud.",
-    "It rained until the evening.",
-    "Then it was so light that the wind carried it home.",
-    "The lighthouse had left its lamp on.",
-)
-PAUSE, SIZE = 2.0, (1920, 1080)
+LINES = ("A cloud woke above the harbour.", "It asked the wind for the way.", "It came home.")
+PAUSE, SIZE = 1.0, (1280, 720)
+
+
+async def write() -> AsyncIterator[str]:
+    """Replace this with the stream of a language model."""
+    for line in LINES:
+        await asyncio.sleep(PAUSE)
+        yield line
+
+
+async def paint(line: str) -> bytes:
+    """Replace this with a model that makes pictures."""
+    picture, file = Image.new("RGB", SIZE, "teal"), BytesIO()
+    ImageDraw.Draw(picture).text((100, 300), line, font_size=60)
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+async def speak(line: str) -> bytes:
+    """Replace this with a voice; here, it is silence."""
+    with wave.open(file := BytesIO(), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(bytes(2_000 * len(line)))
+    return file.getvalue()
+
+
+async def once(path: Path, make: Callable[[str], Awaitable[bytes]], line: str) -> Path:
+    """Make a file, unless an earlier run has paid for it."""
+    if not await asyncio.to_thread(path.exists):
+        await asyncio.to_thread(save, path, await make(line))
+    return path
+
+
+def save(path: Path, data: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)  # a killed program leaves no half of a file
 
 
 async def story() -> AsyncIterator[Scene]:
-    async for name, line in write():
-        image, audio = await asyncio.gather(paint(name, line), speak(name, line))
-        yield Scene(name=name, image=image, audio=audio)
-
-
-async def write() -> AsyncIterator[tuple[str, str]]:
-    for number, line in enumerate(LINES, 1):
-        await asyncio.sleep(PAUSE)
-        yield f"{number:02}", line
+    number = 0
+    async for line in write():
+        number += 1
+        image, audio = await asyncio.gather(
+            once(Path(f"story/{number:02}.png"), paint, line),
+            once(Path(f"story/{number:02}.wav"), speak, line),
+        )
+        yield Scene(name=f"{number:02}", image=image, audio=audio)
 
 
 async def main() -> None:
-    async with Client() as client:
-        # resume: what an earlier process has finished is kept
-        async with client.stream(story(), to="story-videos", film="story.mp4", resume=True) as run:
-            async for event in run:
-                if event.type in {"scene.queued", "scene.completed", "scene.failed"}:
-                    print(f"{event.at:5.1f} s  {event.scene} {event.type}", flush=True)
-        report = await (await run.report()).settled()
-    print(report.status, report.film or report.film_error, report.cost)
-
-
-async def paint(name: str, line: str) -> Path:
-    """Make a picture once: where a model paints it, a second one costs money and differs."""
-
-    def draw(path: Path) -> None:
-        width, height = SIZE
-        dark, light = (f"hsl({30 * int(name)}, 45%, {percent}%)" for percent in (25, 55))
-        picture = Image.linear_gradient("L").resize(SIZE)
-        picture = Image.composite(
-            Image.new("RGB", SIZE, light), Image.new("RGB", SIZE, dark), picture
+    async with Client(limits=Limits(max_usd=Decimal("0.50"))) as client:
+        report = await client.render_all(
+            story(), to="story-videos", film="story.mp4", resume=True, progress=True
         )
-        font = ImageFont.load_default(width / 32)
-        ImageDraw.Draw(picture).text((width / 2, height / 3), line, "white", font, anchor="mm")
-        picture.save(path)
-
-    return await asyncio.to_thread(made_once, Path("story", f"{name}.png"), draw)
-
-
-async def speak(name: str, line: str) -> Path:
-    """Make a voice once."""
-    say = partial(voice if shutil.which("espeak-ng") else tone, line)
-    return await asyncio.to_thread(made_once, Path("story", f"{name}.wav"), say)
-
-
-def voice(line: str, path: Path) -> None:
-    subprocess.run(["espeak-ng", "-s", "130", "-w", path, line], check=True)
-
-
-def tone(line: str, path: Path) -> None:
-    seconds, rate = len(line) / 15, 16_000
-    samples = (
-        8000 * math.sin(400 * n / rate * math.tau) * math.sin(math.pi * n / rate) ** 2
-        for n in range(int(seconds * rate))
-    )
-    with wave.open(str(path), "wb") as sound:
-        sound.setparams((1, 2, rate, 0, "NONE", ""))
-        sound.writeframes(b"".join(struct.pack("<h", int(sample)) for sample in samples))
-
-
-def made_once(path: Path, make: Callable[[Path], object]) -> Path:
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        part = path.with_stem(f"{path.stem}-part")
-        make(part)
-        part.replace(path)  # a process that is killed leaves no half of a file
-    return path
+    print(report)
+    report.raise_for_failures()
 
 
 if __name__ == "__main__":

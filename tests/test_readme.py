@@ -269,12 +269,6 @@ def test_both_have_the_same_tables():
     assert len(english) == 2
 
 
-def test_the_generator_is_that_of_the_example():
-    code = next(block for block in blocks("README.md", "python") if "story()" in block)
-    story = code[code.index("async def story") : code.index("async def make_film")]
-    assert story in (ROOT / "examples" / "story_pipeline.py").read_text("utf-8")
-
-
 def links(page):
     return re.findall(r"\]\(([^)]+)\)", prose_of(page))
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from decimal import Decimal
 from pathlib import Path
 
 import av
@@ -25,8 +24,8 @@ EXAMPLE = ROOT / "examples" / "story_pipeline.py"
 NAMES = [f"{number:02}" for number in range(1, 7)]
 PROGRAM = f"""
 import asyncio, sys
-from functools import partial
-from cloudburst import Limits, RenderOptions
+from dataclasses import replace
+from cloudburst import RenderOptions
 from cloudburst.models import task
 
 sys.path.insert(0, {str(EXAMPLE.parent)!r})
@@ -34,19 +33,28 @@ import story_pipeline as pipeline
 
 task.MINIMUM_BILLED_SECONDS = 0
 pipeline.PAUSE, pipeline.SIZE = 0.05, (320, 240)
-pipeline.LINES = [line[:6] for line in pipeline.LINES[:{len(NAMES)}]]
+pipeline.LINES = {NAMES}
 paint = pipeline.paint
 
 
-async def paint_some(name, line):
-    if name == sys.argv[1]:
+async def paint_some(line):
+    if line == sys.argv[1]:
         await asyncio.Event().wait()
-    return await paint(name, line)
+    return await paint(line)
 
 
-pipeline.paint = paint_some
-options = RenderOptions(size="320x240", effects=())
-pipeline.Client = partial(pipeline.Client, options=options, limits=Limits(workers=1))
+class Client(pipeline.Client):
+    def __init__(self, *, limits):
+        options = RenderOptions(size="320x240", effects=())
+        super().__init__(options=options, limits=replace(limits, workers=1))
+
+    async def render_all(self, *args, **options):
+        report = await super().render_all(*args, **options)
+        print("settled", (await report.settled()).cost)
+        return report
+
+
+pipeline.paint, pipeline.Client = paint_some, Client
 asyncio.run(pipeline.main())
 """
 
@@ -54,20 +62,20 @@ asyncio.run(pipeline.main())
 def start(
     folder: Path, environment: dict[str, str], *, unfinished: str = ""
 ) -> subprocess.Popen[str]:
-    """Start the example with few, short lines; the picture of one of them is never finished."""
+    """Start the example with short lines; the picture of one of them is never finished."""
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, unfinished],
         env=os.environ | environment,
         cwd=folder,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
 
 
 def told(lines: list[str]) -> list[tuple[str, str]]:
     """Kind and scene of each event that the program has printed."""
-    found = [re.fullmatch(r" *[\d.]+ s  (\S+) scene\.(\w+)\n?", line) for line in lines]
+    found = [re.match(r" *\d+ s  (\d+): (started|done)\b", line) for line in lines]
     return [(one[2], one[1]) for one in found if one]
 
 
@@ -96,29 +104,28 @@ def run_twice(folder: Path, environment: dict[str, str]) -> float:
     """Kill the program after three videos, run it again, and return the bill that it prints."""
     with start(folder, environment, unfinished=NAMES[-1]) as process:
         lines = list[str]()
-        while sum("completed" in line for line in lines) < 3:
+        while sum(": done" in line for line in lines) < 3:
             lines.append(process.stdout.readline())
-            assert lines[-1], process.stderr.read()
+            assert lines[-1], lines
         process.send_signal(signal.SIGKILL)
         lines += process.stdout
     events = told(lines)
-    assert ("queued", NAMES[-1]) not in events, "videos are finished before the last scene comes"
-    made = {name for kind, name in events if kind == "completed"}
+    assert ("started", NAMES[-1]) not in events, "videos are finished before the last scene comes"
+    made = {name for kind, name in events if kind == "done"}
     before = {f"{name}.mp4" for name in made}
     videos = {name: at for name, at in stamps(folder / "story-videos").items() if name in before}
     inputs = stamps(folder / "story")
 
     with start(folder, environment) as process:
-        output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
     events = told(output.splitlines())
-    assert Counter(name for kind, name in events if kind == "completed") == Counter(NAMES)
-    assert made.isdisjoint(name for kind, name in events if kind == "queued")
+    assert Counter(name for kind, name in events if kind == "done") == Counter(NAMES)
+    assert made.isdisjoint(name for kind, name in events if kind == "started")
     assert videos.items() <= stamps(folder / "story-videos").items()
     assert inputs.items() <= stamps(folder / "story").items()
     with av.open(str(folder / "story.mp4")) as film:
         assert [chapter["metadata"]["title"] for chapter in film.chapters()] == NAMES
-    status, usd = re.search(r"^(\w+) .*story\.mp4 \$([\d.]+)$", output, re.MULTILINE).groups()
-    assert status == "complete"
-    return float(Decimal(usd))
+    assert f"{len(NAMES)} videos of {len(NAMES)} scenes" in output
+    return float(re.search(r"^settled \$([\d.]+)$", output, re.MULTILINE)[1])

@@ -1,0 +1,92 @@
+"""The recipes of the cookbook for programs and folders run as they are written.
+
+What renders whole scenes here takes seconds of all cores, and runs at night.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+
+from cloudburst import Client, Scene, read_scenes
+from cloudburst.client import backends
+from cloudburst.testing import FakeCloud
+from support.doc_blocks import run_page
+from support.doc_pages import text_of
+from support.old_calls import without_settings
+from support.short_story import short_story
+
+COOKBOOK = "docs/cookbook"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    without_settings(monkeypatch, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def says(tmp_path):
+    """Variables of a shell in which `cloudburst` prints its arguments and does nothing."""
+    path = tmp_path / "says.sh"
+    path.write_text('cloudburst() { echo "$@"; }\n')
+    return {"BASH_ENV": str(path)}
+
+
+FOLDERS = {
+    "videos": {"01-harbour", "02-cloud"},
+    "from-table": {"harbour", "cloud"},
+    "from-json": {"title", "harbour"},
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.real
+@pytest.mark.timeout(240)
+def test_folders_tables_and_json_become_videos(here):
+    short_story(here, "01-harbour", "02-cloud")
+    space = {}
+    run_page(f"{COOKBOOK}/folder.md", space)
+    assert (here / "story.mp4").exists()
+    assert (here / "title.png").exists()
+    made = {folder: {path.stem for path in (here / folder).glob("*.mp4")} for folder in FOLDERS}
+    assert made == FOLDERS
+    report = anyio.run(space["render_table"])
+    assert [video.scene for video in report.videos] == ["harbour", "cloud"]
+
+
+def test_scene_files_and_the_program_of_the_recipe_are_right(here, says, monkeypatch):
+    short_story(here, "01-harbour", "02-cloud")
+    space = {}
+    outputs = run_page(f"{COOKBOOK}/folder.md", space, environment=says)
+    assert outputs[0] == "render examples/story --to videos --film story.mp4\n"
+    title, harbour = map(Scene.model_validate, read_scenes("scenes.json"))
+    assert (title.title_card, harbour.options.fit) == ("The Cloud", "contain")
+    cloud = FakeCloud()
+    monkeypatch.setattr(backends, "local", lambda **_: cloud.backend)
+    report = anyio.run(space["render_table"])
+    assert [scene.scene for scene in report.scenes] == ["harbour", "cloud"]
+
+
+@pytest.mark.anyio
+async def test_scenes_of_a_queue_are_rendered_as_they_come(here, make_scene, capsys):
+    """The program of the page is run by ``tests/end_to_end/fargate/test_story_pipeline.py``."""
+    space = {"__name__": "story_pipeline"}
+    program = text_of("examples/story_pipeline.py")
+    run_page(f"{COOKBOOK}/pipeline.md", space, instead={program: lambda code: exec(code, space)})
+    queue = asyncio.Queue()
+    for name in ("one", "two"):
+        queue.put_nowait(Scene.model_validate(make_scene(name)))
+    queue.put_nowait(None)
+    async with Client(FakeCloud().backend) as client:
+        await space["render_queue"](client, queue)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["accepted one", "accepted two"]
+    assert lines[2].endswith("videos/two.mp4 complete None"), "a fake makes no film"
