@@ -1,45 +1,150 @@
-"""The recipes on the page about the standing server run."""
+"""The pages about the standing server run: its commands, curl, n8n, agents, keys."""
 
 import json
 import os
 import re
+import shlex
+import shutil
+import signal
 import subprocess
+import sys
 import time
+from configparser import ConfigParser
 from pathlib import Path
 
+import httpx2
+import mcp
 import pytest
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
-from support.doc_pages import blocks
+from cloudburst.cli.app import app
+from cloudburst.cli.serve import standing_jobs
+from cloudburst.jobs.webhooks.signature import decode_secrets, signed_headers
+from cloudburst.web import RequestLimits
+from support.doc_blocks import in_shell, run_page
+from support.doc_pages import blocks, quoted, table_of
+from support.old_calls import without_settings
+from support.project import ROOT
 from support.video_probe import probe
+from support.webhook_receiver import SECRET
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
 
-PAGE = "docs/standing.md"
+PAGES = "docs/cookbook"
+INSTALLED = "pip would use the network"
+SERVED = "it runs until Ctrl-C: the other tests of this folder start it"
+NO_DOCKER = "it needs Docker"
 
 
-def recipe(language, text, server):
-    """Return the block of the page that contains a text, for the server of the test."""
-    (code,) = [block for block in blocks(PAGE, language) if text in block]
-    return code.replace("http://localhost:8080", server.url).replace(
-        "Bearer KEY", f"Bearer {server.key}"
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder without settings, which has the examples."""
+    without_settings(monkeypatch, tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    return tmp_path
+
+
+def parsed(code):
+    """Parse the last command of a block; return its function and its arguments."""
+    words = shlex.split(code.splitlines()[-1])
+    command, bound, rest = app.parse_args(
+        words[words.index("cloudburst") + 1 :], exit_on_error=False, print_error=False
     )
+    assert not rest
+    return command, bound.arguments
 
 
-def test_curl(server, make_scene, tmp_path):
-    made = make_scene("a", seconds=0.3)
-    for path, name in ((made["image_path"], "01.png"), (made["audio_path"], "01.wav")):
-        Path(path).rename(tmp_path / name)
-    done = subprocess.run(
-        ["sh", "-euc", recipe("sh", "-F files=@01.png", server)],
-        cwd=tmp_path,
-        env=os.environ | {"CLOUDBURST_SERVE_KEYS": server.key},
-        capture_output=True,
+def opened(code):
+    """Make the jobs of a server as its command does; without a budget, it is refused."""
+    _, arguments = parsed(code)
+    standing_jobs(arguments["options"], Path("jobs"))
+
+
+def started(code):
+    """Run a block that starts a server, at any free port, and stop it with Ctrl-C."""
+    process = subprocess.Popen(
+        ["bash", "-euc", f"{code.strip()} --port 0 --backend local"],
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=True,
+        process_group=0,
     )
-    assert done.stdout.split() == ["complete"], done.stderr
-    assert "event: job.finished" in (tmp_path / "events.txt").read_text()
-    assert probe(tmp_path / "film.mp4").seconds == pytest.approx(1.3, abs=0.1)
+    with process:
+        try:
+            line = process.stdout.readline()
+            assert "The page is at https://videos.example.com" in line
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.stdout.read() == "", "a key of the user is not printed"
+        finally:
+            process.kill()
+    assert process.returncode == 0
+
+
+def checked_by_nginx(code):
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)g;", code)
+    assert int(megabytes) * 10**9 >= RequestLimits().request_bytes
+    if nginx := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
+        in_shell(
+            "openssl req -x509 -newkey rsa:2048 -nodes -keyout videos.key -out videos.pem "
+            "-subj /CN=videos.example.com",
+            {},
+            "certificate",
+        )
+        server = code.replace("/etc/ssl", str(Path.cwd()))
+        server = server.replace("listen 443 ssl", "listen unix:nginx.sock ssl")
+        Path("nginx.conf").write_text(f"events {{}}\nhttp {{\n{server}\n}}\n")
+        in_shell(
+            f"{nginx} -t -p . -c nginx.conf -g 'pid nginx.pid; error_log stderr;'", {}, "nginx"
+        )
+
+
+def test_every_block_about_the_server_is_run(here, monkeypatch):
+    monkeypatch.setenv("AWS_SUBNET_ID", "subnet-0a1b2c3d")
+    units = []
+
+    def unit(code):
+        reader = ConfigParser(interpolation=None, strict=False)
+        reader.optionxform = str
+        reader.read_string(code)
+        units.append(parsed(reader["Service"]["ExecStart"].replace("/opt/cloudburst/bin/", "")))
+
+    run_page(
+        f"{PAGES}/serve.md",
+        instead={
+            "pip install": INSTALLED,
+            "openssl rand": started,
+            "--owner-usd 20": opened,
+            "--source": lambda code: opened(f"{code.strip()} --backend local"),
+            "--target serve": NO_DOCKER,
+            "[Service]": unit,
+            "proxy_pass": checked_by_nginx,
+            "python -m cloudburst.service": SERVED,
+            "docker build -t cloudburst .": NO_DOCKER,
+            "cloudburst render": parsed,
+        },
+    )
+    ((_, arguments),) = units
+    assert arguments["public_url"] == "https://videos.example.com"
+    assert "AS serve" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_curl(server, make_scene, here):
+    """The scene is a short one, with the names of the example."""
+    (here / "examples").unlink()
+    folder = here / "examples" / "story"
+    folder.mkdir(parents=True)
+    made = make_scene("a", seconds=0.3)
+    Path(made["image_path"]).rename(folder / "01-harbour.jpg")
+    Path(made["audio_path"]).rename(folder / "01-harbour.mp3")
+    (printed,) = run_page(
+        f"{PAGES}/n8n.md",
+        environment={"SERVER": server.url, "CLOUDBURST_SERVE_KEYS": server.key},
+    )
+    assert printed.split() == ["complete"]
+    assert "event: job.finished" in Path("events.txt").read_text()
+    assert probe(Path("film.mp4")).seconds == pytest.approx(1.3, abs=0.1)
 
 
 class Workflow:
@@ -103,10 +208,69 @@ class Workflow:
 
 
 def test_n8n(server, tmp_path):
-    document = json.loads(recipe("json", "n8n-nodes-base", server))
+    (code,) = blocks(f"{PAGES}/n8n.md", "json")
+    code = code.replace("http://localhost:8080", server.url)
+    document = json.loads(code.replace("Bearer KEY", f"Bearer {server.key}"))
     with server.http() as http:
         names, film = Workflow(document, http).run("Start")
     assert names[:4] == ["Start", "Render", "Wait", "Look"]
     assert names[-2:] == ["Finished?", "Film"]
     (tmp_path / "film.mp4").write_bytes(film)
     assert probe(tmp_path / "film.mp4").seconds == pytest.approx(2, abs=0.1)
+
+
+def entries():
+    """Return the servers in the configurations of agents on the page."""
+    return [
+        entry
+        for code in blocks(f"{PAGES}/agents.md", "json")
+        for entry in json.loads(code)["mcpServers"].values()
+    ]
+
+
+def tools_on_the_page():
+    return {
+        name for row in table_of(f"{PAGES}/agents.md", "`list_looks`") for name in quoted(row[0])
+    }
+
+
+@pytest.mark.anyio
+async def test_agent_starts_the_tools_with_the_entry_of_the_page(here):
+    (entry, _) = entries()
+    words = [str(Path(sys.executable).with_name(entry["command"])), *entry["args"]]
+    server = StdioServerParameters(command=words[0], args=words[1:], cwd=here)
+    async with mcp.Client(server) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == tools_on_the_page()
+    run_page(f"{PAGES}/agents.md", instead={"pip install": INSTALLED})
+
+
+@pytest.mark.anyio
+async def test_agent_elsewhere_uses_the_server_with_the_entry_of_the_page(server):
+    (_, entry) = entries()
+    url = entry["url"].replace("http://localhost:8080", server.url)
+    headers = {name: value.replace("KEY", server.key) for name, value in entry["headers"].items()}
+    async with (
+        httpx2.AsyncClient(headers=headers) as http,
+        mcp.Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        assert {tool.name for tool in (await client.list_tools()).tools} == tools_on_the_page()
+
+
+def test_every_block_about_keys_is_run(here, monkeypatch):
+    space = {}
+    run_page(
+        f"{PAGES}/keys.md",
+        space,
+        instead={
+            "aws sso login": "it needs an AWS account",
+            "python -m cloudburst.service": SERVED,
+            "cloudburst render": parsed,
+        },
+    )
+    new = "whsec_" + "bmV3" * 8
+    monkeypatch.setenv("OLD_SECRET", SECRET)
+    monkeypatch.setenv("NEW_SECRET", new)
+    for secret in (SECRET, new):
+        keys = decode_secrets(secret)
+        headers = signed_headers(b"{}", message="msg_1", timestamp=int(time.time()), keys=keys)
+        assert space["message_of"](b"{}", headers) == {}
