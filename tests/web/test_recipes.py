@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -239,6 +240,6 @@ def test_the_tables_are_complete():
     assert {
         name: int(float(text.split()[0].replace(",", "")) * number.get(text.split()[-1], 1))
         for name, text in defaults.items()
-    } == RequestLimits().__pydantic_serializer__.to_python(RequestLimits())
+    } == asdict(RequestLimits())
     (sentence,) = re.findall(r"`action` is ([^.]*)\.", prose_of(REFERENCE))
     assert quoted(sentence) == list(Action)
