@@ -131,6 +131,13 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
 
 
+@nox.session(python=HERE)
+def docs(session: nox.Session) -> None:
+    """Build the documentation's site into ``site``, and check its links."""
+    session.install("-e", EVERYTHING, *group("docs"))
+    session.run("python", "docs/make_site.py", "--strict", *session.posargs)
+
+
 @nox.session(python=False)
 def lock(session: nox.Session) -> None:
     """Pin the packages of the image with hashes; ``-- --upgrade`` selects newer versions."""
