@@ -6,12 +6,18 @@ What renders whole scenes here takes seconds of all cores, and runs at night.
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
 
 from cloudburst import Client, Scene, read_scenes
 from cloudburst.client import backends
+from cloudburst.errors import FilmError
+from cloudburst.media.subtitles import read_subtitles
 from cloudburst.testing import FakeCloud
 from support.doc_blocks import run_page
 from support.doc_pages import text_of
@@ -30,6 +36,14 @@ def anyio_backend():
 def here(tmp_path, monkeypatch):
     without_settings(monkeypatch, tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def on_fakes(monkeypatch):
+    """Fake workers in place of those on this machine."""
+    cloud = FakeCloud()
+    monkeypatch.setattr(backends, "local", lambda **_: cloud.backend)
+    return cloud
 
 
 @pytest.fixture
@@ -62,15 +76,13 @@ def test_folders_tables_and_json_become_videos(here):
     assert [video.scene for video in report.videos] == ["harbour", "cloud"]
 
 
-def test_scene_files_and_the_program_of_the_recipe_are_right(here, says, monkeypatch):
+def test_scene_files_and_the_program_of_the_recipe_are_right(here, says, on_fakes):
     short_story(here, "01-harbour", "02-cloud")
     space = {}
     outputs = run_page(f"{COOKBOOK}/folder.md", space, environment=says)
     assert outputs[0] == "render examples/story --to videos --film story.mp4\n"
     title, harbour = map(Scene.model_validate, read_scenes("scenes.json"))
     assert (title.title_card, harbour.options.fit) == ("The Cloud", "contain")
-    cloud = FakeCloud()
-    monkeypatch.setattr(backends, "local", lambda **_: cloud.backend)
     report = anyio.run(space["render_table"])
     assert [scene.scene for scene in report.scenes] == ["harbour", "cloud"]
 
@@ -89,4 +101,49 @@ async def test_scenes_of_a_queue_are_rendered_as_they_come(here, make_scene, cap
         await space["render_queue"](client, queue)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["accepted one", "accepted two"]
-    assert lines[2].endswith("videos/two.mp4 complete None"), "a fake makes no film"
+    assert "videos/two.mp4 one: " in lines[2], "a fake makes no film"
+
+
+class Communicate:
+    """A voice as that of edge-tts 7.2: mp3 in parts, and times in units of 100 ns.
+
+    Source: ``communicate.py`` and ``typing.py`` of github.com/rany2/edge-tts, 2025-12.
+    """
+
+    def __init__(self, text, voice, *, boundary="SentenceBoundary"):
+        assert re.fullmatch(r"[a-z]{2}-[A-Z]{2}-\w+Neural", voice)
+        self.text, self.boundary = text, boundary
+        self.sound = Path("examples/story/01-harbour.mp3").read_bytes()
+
+    async def stream(self):
+        yield {"type": "audio", "data": self.sound[:1000]}
+        said = re.findall(r"\w+", self.text) if self.boundary == "WordBoundary" else [self.text]
+        for place, text in enumerate(said):
+            times = {"offset": 300_000.0 * place, "duration": 250_000.0}
+            yield {"type": self.boundary, **times, "text": text}
+        yield {"type": "audio", "data": self.sound[1000:]}
+
+
+@pytest.fixture
+def edge_tts(monkeypatch):
+    monkeypatch.setitem(sys.modules, "edge_tts", SimpleNamespace(Communicate=Communicate))
+
+
+@pytest.mark.nightly
+@pytest.mark.real
+@pytest.mark.timeout(240)
+def test_a_film_has_the_spoken_words_as_subtitles(here, edge_tts, capsys):
+    short_story(here, "01-harbour", "02-cloud")
+    run_page(f"{COOKBOOK}/voices.md")
+    assert capsys.readouterr().out == f"{here / 'spoken.mp4'}\n"
+    assert "\nA small cloud woke above the harbour\n" in (here / "spoken.srt").read_text("utf-8")
+
+
+def test_word_times_of_a_voice_are_subtitles(here, edge_tts, on_fakes):
+    short_story(here, "01-harbour", "02-cloud")
+    with pytest.raises(FilmError):  # a fake makes no film
+        run_page(f"{COOKBOOK}/voices.md")
+    assert "encoded 02-cloud on fake-1" in on_fakes.log
+    (cue,) = read_subtitles(Path("02-cloud.json").read_bytes()).cues
+    assert cue.text == "It asked the wind for the way to the mountains"
+    assert len(cue.words) == 10
