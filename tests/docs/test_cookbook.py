@@ -6,22 +6,28 @@ What renders whole scenes here takes seconds of all cores, and runs at night.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
 import pytest
 
-from cloudburst import Client, Scene, read_scenes
+from cloudburst import Client, Scene, Status, read_scenes
 from cloudburst.client import backends
 from cloudburst.errors import FilmError
 from cloudburst.media.subtitles import read_subtitles
 from cloudburst.testing import FakeCloud
 from support.doc_blocks import run_page
 from support.doc_pages import text_of
+from support.marked_processes import Watch
 from support.old_calls import without_settings
+from support.project import ROOT
 from support.short_story import short_story
 
 COOKBOOK = "docs/cookbook"
@@ -147,3 +153,70 @@ def test_word_times_of_a_voice_are_subtitles(here, edge_tts, on_fakes):
     (cue,) = read_subtitles(Path("02-cloud.json").read_bytes()).cues
     assert cue.text == "It asked the wind for the way to the mountains"
     assert len(cue.words) == 10
+
+
+QUICK = f"{sys.executable} {ROOT / 'tests' / 'support' / 'serve_quick.py'}"
+REAL = f"{sys.executable} -m cloudburst.service"
+SSH = """#!/bin/sh
+# Runs the command on this machine: its port is the same on both sides of the tunnel.
+for command; do :; done
+exec sh -c "$(printf %s "$command" | sed "s|python3 -m cloudburst.service|$SERVICE|")"
+"""
+
+
+@pytest.fixture
+def ssh(here, monkeypatch):
+    """The names of the page, with this machine as both hosts, and a `Watch` of its processes."""
+    program = here / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(SSH)
+    program.chmod(0o755)
+    watch = Watch(temp=here / "temp")
+    watch.temp.mkdir()
+    path = {"PATH": f"{program.parent}:{os.environ['PATH']}", "SERVICE": QUICK}
+    for name, value in {**watch.environment, **path}.items():
+        monkeypatch.setenv(name, value)
+    space = {}
+    run_page(f"{COOKBOOK}/own-backend.md", space)
+    with ExitStack() as stack:
+        listen = partial(socket.create_server, ("127.0.0.1", 0))
+        for host in space["HOSTS"]:
+            space["HOSTS"][host] = stack.enter_context(listen()).getsockname()[1]
+    yield space, watch
+    watch.kill()
+
+
+@pytest.mark.real
+@pytest.mark.timeout(120)
+@pytest.mark.anyio
+@pytest.mark.parametrize("service", [QUICK, pytest.param(REAL, marks=pytest.mark.nightly)])
+async def test_workers_over_ssh_render_and_end(ssh, make_scene, service, monkeypatch):
+    space, watch = ssh
+    monkeypatch.setenv("SERVICE", service)
+    report = await space["render_there"]([make_scene(name) for name in ("one", "two")])
+    assert report.status is Status.COMPLETE
+    assert {worker.backend for worker in report.workers} == {"ssh"}
+    assert not watch.left_after(2)
+
+
+@pytest.mark.real
+@pytest.mark.anyio
+@pytest.mark.parametrize("moment", ["worker.launched", "scene.started"])
+async def test_a_cancelled_run_over_ssh_leaves_no_process(ssh, make_scene, moment):
+    space, watch = ssh
+    reached = asyncio.Event()
+
+    async def render():
+        scenes = [make_scene("late")]
+        async with Client(space["over_ssh"]) as client, client.stream(scenes, to="videos") as run:
+            async for event in run:
+                if event.type == moment:
+                    reached.set()
+
+    task = asyncio.create_task(render())
+    await asyncio.wait_for(reached.wait(), 30)
+    assert watch.processes()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not watch.left_after(2)
