@@ -296,13 +296,6 @@ def test_each_page_is_linked_from_the_readme_or_the_overview():
     assert {page for page in PAGES if page.startswith("docs/")} <= linked | {"docs/index.md"}
 
 
-def test_each_session_of_nox_is_described():
-    sessions = re.findall(r"(?m)^@nox\.session.*\ndef (\w+)", text_of("noxfile.py"))
-    assert sorted(sessions) == sorted(
-        row[0].strip("`") for row in table_of("CONTRIBUTING.md", "`tests`")
-    )
-
-
 def test_both_have_the_same_links():
     assert set(links("README.md")) == set(links("README_CN.md"))
 

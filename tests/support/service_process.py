@@ -1,4 +1,4 @@
-"""A render service in a process of its own, whose render process is a stand-in."""
+"""A render service in a process of its own, by default with a stand-in for its render process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +32,21 @@ class ServiceProcess:
         return list(self.folder.rglob("*.mp4"))
 
 
+STAND_IN = (str(TESTS / "support" / "serve_stand_in.py"),)
+
+
 @contextmanager
-def service_process(folder: Path, **env: str) -> Generator[ServiceProcess]:
+def service_process(
+    folder: Path, *, program: Sequence[str] = STAND_IN, **env: str
+) -> Generator[ServiceProcess]:
     """Run a service with settings of the environment, until the end of the block."""
     given = {**os.environ, **service_settings(folder, encoders="2"), **env}
-    command = [sys.executable, str(TESTS / "support" / "serve_stand_in.py")]
     with subprocess.Popen(
-        command, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, *program],
+        env=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None
