@@ -1,4 +1,4 @@
-"""Script that writes the tables of ``docs/failures.md`` from the failure table of the package.
+"""Script that writes the generated parts of the pages about failures from the failure table.
 
 python docs/make_failures.py
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cloudburst.errors import Remedy
 from cloudburst.models.failures.api_errors import API_ERRORS, PLACEMENT_REASONS
 from cloudburst.models.failures.connections import EXCEPTIONS, HTTP_STATUSES
 from cloudburst.models.failures.failure import Failure
@@ -20,44 +21,89 @@ from cloudburst.models.failures.stops import (
     STOPPED_REASONS,
 )
 
-PAGE = Path(__file__).with_name("failures.md")
-BEGIN = "<!-- The tables are made by docs/make_failures.py. -->"
-HEAD = "| match | remedy | what it means | what to do |\n|---|---|---|---|"
-TABLES = {
-    "Error codes of AWS": API_ERRORS,
-    "Messages of `AccessDenied`": DENIALS,
-    "Reasons in the `failures` of RunTask": PLACEMENT_REASONS,
-    "The `stopCode` of a task": (*STOP_CODES, *GENERIC_STOP_CODES),
-    "The `stoppedReason` of a task, or the `reason` of a container": STOPPED_REASONS,
-    "Exit codes of a container": EXIT_CODES,
+_PAGES = Path(__file__).with_name("reference")
+PAGE, SOURCES = _PAGES / "failures.md", _PAGES / "failure-sources.md"
+BEGIN = "<!-- The rest of this page is made by docs/make_failures.py. -->"
+TABLES: dict[str, Sequence[Failure]] = {
+    "Error codes": API_ERRORS,
+    "Messages of AccessDenied": DENIALS,
+    "Failures of RunTask": PLACEMENT_REASONS,
+    "Stop codes of tasks": (*STOP_CODES, *GENERIC_STOP_CODES),
+    "Stop reasons of tasks and containers": STOPPED_REASONS,
+    "Exit codes of containers": EXIT_CODES,
     "HTTP statuses": HTTP_STATUSES,
-    "No answer": EXCEPTIONS,
+    "Exceptions": EXCEPTIONS,
 }
-NONE = "no text"
+# Tables whose texts a user may see as those of AWS.
+OF_AWS = list(TABLES)[:6]
+# Date on which most sources were read.
+_READ = " (2026-11)"
+_RETRIES = {
+    Remedy.REPEAT_REQUEST: "The same request is repeated, with growing delays",
+    Remedy.OTHER_WORKER: "The scene goes to another worker",
+    Remedy.OTHER_SUBNET: "Other zones, on-demand tasks and sizes are tried, "
+    "as far as `CLOUDBURST_FALLBACKS` allows",
+    Remedy.OTHER_SIZE: "Another size is tried, if `CLOUDBURST_FALLBACKS` allows it",
+    Remedy.FEWER_TASKS: "No more tasks are started than the account has allowed",
+}
 
 
-def tables() -> str:
-    """Return all tables, with rows in the order in which they are matched."""
-    return "\n\n".join(f"## {heading}\n\n{_table(rows)}" for heading, rows in TABLES.items())
+def failures() -> str:
+    """Return the failures of AWS: those that the user must fix, then those that are retried."""
+    fixes = dict[str, list[str]]()
+    retried: dict[Remedy, list[str]] = {remedy: [] for remedy in _RETRIES}
+    for row in (row for name in OF_AWS for row in TABLES[name]):
+        if row.remedy.retryable:
+            retried[row.remedy] += [text.partition(" … ")[0] for text in _named(row)]
+        elif row.action:
+            fixes.setdefault(row.summary, []).extend(_named(row))
+    lines = ["| code or text | why: what to do |", "|---|---|"]
+    lines += [f"| {_codes(texts[:2])} | {why} |" for why, texts in fixes.items() if texts]
+    lines += ["", "## What is retried without you?", ""]
+    lines += [f"- {_RETRIES[remedy]}: {_codes(texts)}." for remedy, texts in retried.items()]
+    return "\n".join(lines)
 
 
-def _table(rows: Sequence[Failure]) -> str:
-    sources = dict.fromkeys(source for row in rows for source in row.source.split("; "))
-    return "\n".join([HEAD, *map(_row, rows), "", f"Sources: {'; '.join(sources)}."])
+def sources() -> str:
+    """Return the sources, and for each table the codes and texts that come from them."""
+    numbers = dict[str, int]()
+    parts = [f"## {name}\n\n{_sources(TABLES[name], numbers)}" for name in OF_AWS]
+    listed = (f"{number}. {source}" for source, number in numbers.items())
+    return "\n\n".join([*parts, "## Sources", "\n".join(listed)])
 
 
-def _row(row: Failure) -> str:
-    matches = ", ".join(f"`{match}`" if match else NONE for match in row.patterns)
-    on = f" ({', '.join(row.contexts)})" if row.contexts else ""
-    cells = (f"{matches}{on}", row.remedy.value, row.meaning, row.action)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _sources(rows: Sequence[Failure], numbers: dict[str, int]) -> str:
+    """Return the patterns of a table by their sources, which get numbers."""
+    patterns = dict[str, list[str]]()
+    for row in rows:
+        places = (place.removesuffix(_READ) for place in row.source.split("; "))
+        found = [str(numbers.setdefault(place, len(numbers) + 1)) for place in places]
+        patterns.setdefault("+".join(found), []).extend(_named(row))
+    return "\n".join(f"- {found}: {_codes(texts)}" for found, texts in patterns.items() if texts)
 
 
-def whole(page: str) -> str:
-    """Return the page with current tables."""
-    head, _, _ = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n\n{tables()}\n"
+def _named(row: Failure) -> list[str]:
+    """Return the patterns of a row that match more than anything, with an ellipsis for any text."""
+    named = (pattern.strip("*") for pattern in row.patterns if pattern.strip("*?"))
+    return [" ".join(pattern.replace("*", " … ").split()) for pattern in named]
+
+
+def _codes(texts: Sequence[str]) -> str:
+    """Return the texts as code; a prefix that the text before has, too, is left out."""
+    shown, prefix = list[str](), ""
+    for text in dict.fromkeys(texts):
+        head, dots, tail = text.rpartition(" … ")
+        shown.append(f"`{tail if dots and head == prefix else text}`")
+        prefix = head
+    return ", ".join(shown)
+
+
+def whole(page: Path) -> str:
+    """Return the page with its current generated part."""
+    head, _, _ = page.read_text("utf-8").partition(BEGIN)
+    return f"{head}{BEGIN}\n\n{failures() if page == PAGE else sources()}\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(whole(PAGE.read_text("utf-8")), "utf-8")
+    for path in (PAGE, SOURCES):
+        path.write_text(whole(path), "utf-8")

@@ -26,7 +26,6 @@ from support.doc_pages import (
     ROOT,
     blocks,
     headings,
-    is_said_by_the_package,
     prose_of,
     quoted,
     table_of,
@@ -237,9 +236,6 @@ def test_a_script_shows_its_run_and_logs_it_as_json(scenes, capsys):
 @pytest.mark.real
 @pytest.mark.timeout(60)
 def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
-    with logging_restored():
-        run_blocks("docs/troubleshooting.md")
-        assert logging.getLogger("cloudburst").isEnabledFor(logging.DEBUG)
     run_blocks("docs/film.md")
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
@@ -339,27 +335,6 @@ def test_commands_are_known(words, here):
     assert callable(command)
     assert not rest if isinstance(rest, list) else True
     assert bound is not None
-
-
-TROUBLES = [
-    pytest.param(cell, id=cell.strip("`"))
-    for cell in dict.fromkeys(
-        row[0]
-        for head, *rows in tables("docs/troubleshooting.md")
-        if head[0] == "message"
-        for row in rows
-    )
-]
-
-
-@pytest.mark.parametrize("cell", TROUBLES)
-def test_errors_are_quoted_as_they_are(cell):
-    (said,) = quoted(cell)
-    assert is_said_by_the_package(said) or any(said in one for one in PASSED_ON)
-
-
-def test_messages_are_quoted():
-    assert len(TROUBLES) > 30
 
 
 def test_each_fault_has_its_number_and_its_test():

@@ -118,7 +118,7 @@ FaultCode: TypeAlias = Literal[
     "contradiction",
     "invalid",
 ]
-"""Kind of a fault, for programs; ``docs/troubleshooting.md`` describes each one."""
+"""Kind of a fault, for programs; ``cloudburst.models.problems`` has the fix of each one."""
 
 
 class SceneFault(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from cloudburst import Client, Limits, Scene, Settings, Status, read_scenes
 from cloudburst.inputs.scene_files import MAX_SCENES
@@ -29,7 +30,8 @@ from cloudburst.media.subtitles.cues import (
 from cloudburst.models.limits import MAX_SCENE_SECONDS
 from cloudburst.testing import FakeCloud
 from support.doc_blocks import in_shell, run_page
-from support.doc_pages import ROOT, blocks, quoted, table_of
+from support.doc_pages import ROOT, blocks, is_said_by_the_package, quoted, table_of, tables
+from support.failure_pages import maker
 from support.old_calls import NAMES, without_settings
 from support.short_story import short_story
 
@@ -144,3 +146,48 @@ def test_the_commands_run(here):
     run_page(COMMANDS, instead=render)
     assert Path("videos/01-harbour.mp4").exists()
     assert Path("videos/report.html").exists()
+
+
+# Failures.
+
+
+@pytest.mark.parametrize("page", [maker.PAGE, maker.SOURCES], ids=lambda page: page.name)
+def test_the_generated_part_of_a_page_is_current(page):
+    assert page.read_text("utf-8") == maker.whole(page), "run python docs/make_failures.py"
+
+
+def test_every_code_of_aws_that_needs_the_user_is_on_the_page():
+    page = maker.PAGE.read_text("utf-8")
+    rows = [row for name in maker.OF_AWS for row in maker.TABLES[name]]
+    named = [row for row in rows if any(pattern.strip("*") for pattern in row.patterns)]
+    needed = [row.summary for row in named if not row.remedy.retryable and row.action]
+    assert len(needed) > 30
+    assert [summary for summary in needed if summary not in page] == []
+
+
+def test_every_source_is_in_the_appendix():
+    page = maker.SOURCES.read_text("utf-8")
+    rows = [row for name in maker.OF_AWS for row in maker.TABLES[name]]
+    sources = {one.removesuffix(" (2026-11)") for row in rows for one in row.source.split("; ")}
+    assert [source for source in sources if source not in page] == []
+
+
+MESSAGES = sorted(
+    {
+        message
+        for head, *rows in tables("docs/reference/failures.md")
+        if head[0] == "message"
+        for row in rows
+        for message in quoted(row[0])
+    }
+)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_message_is_quoted_as_it_is(message):
+    """Some are those of boto, which the package passes on."""
+    assert is_said_by_the_package(message) or message in NoCredentialsError.fmt
+
+
+def test_messages_are_quoted():
+    assert len(MESSAGES) > 30

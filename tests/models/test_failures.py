@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import pickle
 from pathlib import Path
@@ -44,7 +43,7 @@ from cloudburst.models.failures.connections import (
     FILES_MISSING,
 )
 from cloudburst.models.failures.stops import EXITED_WITH_ERROR, SPOT_INTERRUPTION
-from support.project import DOCS
+from support import failure_pages
 
 SERVICE = Path(botocore.__file__).parent / "data" / "ecs" / "2014-11-13" / "service-2.json.gz"
 ECS = json.loads(gzip.decompress(SERVICE.read_bytes()))
@@ -55,14 +54,7 @@ CLASSES = [
 ]
 
 
-def page_maker():
-    spec = importlib.util.spec_from_file_location("make_failures", DOCS / "make_failures.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    return maker
-
-
-TABLES = page_maker().TABLES
+TABLES = failure_pages.TABLES
 TABLE = [row for rows in TABLES.values() for row in rows]
 
 
@@ -75,20 +67,16 @@ def found(heading, row, text):
     on, number = row.contexts[0] if row.contexts else "", int(text) if text.isdecimal() else 418
     ended = "Essential container in task exited"
     by_place = {
-        "Error codes of AWS": lambda: classify_api_error(
-            text, "", 400, operation=on or "describe_tasks"
-        ),
-        "Messages of `AccessDenied`": lambda: classify_api_error(
+        "Error codes": lambda: classify_api_error(text, "", 400, operation=on or "describe_tasks"),
+        "Messages of AccessDenied": lambda: classify_api_error(
             "AccessDenied", text, 403, operation="put_object"
         ),
-        "Reasons in the `failures` of RunTask": lambda: classify_placement_failure(
-            [text], capacity=on
-        ),
-        "The `stopCode` of a task": lambda: classify_stop(text, [], []),
-        "The `stoppedReason` of a task, or the `reason` of a container": lambda: classify_stop(
+        "Failures of RunTask": lambda: classify_placement_failure([text], capacity=on),
+        "Stop codes of tasks": lambda: classify_stop(text, [], []),
+        "Stop reasons of tasks and containers": lambda: classify_stop(
             "TaskFailedToStart", [text], []
         ),
-        "Exit codes of a container": lambda: classify_stop(
+        "Exit codes of containers": lambda: classify_stop(
             "EssentialContainerExited", [ended], [number]
         ),
         "HTTP statuses": lambda: classify_http_status(number, context=on),
@@ -281,7 +269,6 @@ ENDS = [
     (ENI + "Create Network Interface: AuthFailure", ANY, "network interface"),
     (ENI + "tag the network interface: TagPolicyViolation", RUN, "policy"),
     ("OutOfMemoryError: Container killed due to memory usage", Remedy.OTHER_SIZE, "memory"),
-    ("ECS is performing maintenance on the underlying infrastructure hosting", ANY, "retires"),
 ]
 
 
@@ -390,14 +377,3 @@ def test_the_remedy_of_one_error_survives_pickle(kind):
     copied = pickle.loads(pickle.dumps(error))
     assert copied.remedy is error.remedy
     assert copied.retryable is not kind.retryable
-
-
-# The page.
-
-
-def test_the_page_shows_the_table():
-    maker = page_maker()
-    page = maker.PAGE.read_text("utf-8")
-    assert page == maker.whole(page), "run python docs/make_failures.py"
-    for remedy in Remedy:
-        assert f"| {remedy.value} |" in page.partition(maker.BEGIN)[0]

@@ -213,7 +213,7 @@ async def test_an_output_that_is_always_refused(world, name, error, told_at_debu
     ("name", "action"),
     [
         ("token expired", "sign in again"),
-        ("access denied", "grant the permissions"),
+        ("access denied", "grant what"),
         ("clock skew", "set the clock"),
         ("wrong region", "another region"),
     ],

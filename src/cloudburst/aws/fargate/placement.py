@@ -26,7 +26,6 @@ from cloudburst.errors import (
 from cloudburst.models.failures.api_errors import ROLE_NOT_READY_AT_LAUNCH
 from cloudburst.models.failures.failure import Failure
 from cloudburst.models.failures.stops import (
-    PULL_NOT_PERMITTED,
     ROLE_NOT_READY_AT_START,
     SPOT_INTERRUPTION,
     START_NOT_PERMITTED,
@@ -316,7 +315,7 @@ class LaunchFailures:
         failure = description.failure
         if failure is not None:
             self._change_placement(task, failure, description.state)
-            if failure in (PULL_NOT_PERMITTED, START_NOT_PERMITTED):
+            if failure is START_NOT_PERMITTED:
                 final = self._any_started or self._permissions.record_refusal()
                 return failure if final else replace(failure, remedy=Remedy.REPEAT_REQUEST)
         elif description.state is TaskState.RUNNING:

@@ -1,7 +1,7 @@
 """Failure table: rows that explain the failures of AWS, tasks and workers."""
 
 # The functions of this module return the first row that matches an error code, a stop reason, an
-# HTTP status or an exception. ``docs/failures.md`` shows the same table.
+# HTTP status or an exception. ``docs/reference/failures.md`` shows the same table.
 
 from __future__ import annotations
 

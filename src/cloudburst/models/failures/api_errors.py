@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
@@ -17,8 +19,8 @@ from cloudburst.models.failures.failure import Failure, row
 from cloudburst.models.failures.s3_errors import S3_ERRORS
 
 RUN_TASK_REFERENCE = "RunTask, ECS API reference (2026-11)"
-_REASONS = "Amazon ECS API failure reasons, ECS developer guide (2026-11)"
-_EVENTS = "Amazon ECS service event messages, ECS developer guide (2026-11)"
+_REASONS = "API failure reasons, ECS guide (2026-11)"
+_EVENTS = "Service event messages, ECS guide (2026-11)"
 _LESS = (
     "start fewer tasks with Limits.workers, choose a smaller tier, or request a higher quota: "
     "cloudburst doctor prints the command"
@@ -31,11 +33,17 @@ _NEW_ACCOUNT = (
     "AWS blocks tasks of a new account until it is verified, even if Service Quotas shows a quota: "
     "start and stop one EC2 instance, wait some hours, or ask AWS Support"
 )
-_QUOTA_SOURCES = (
-    f"{_EVENTS}; https://github.com/aws/copilot-cli/issues/2685 (2026-11); "
-    "https://github.com/aws/copilot-cli/issues/3064 (2026-11)"
+_quota = partial(
+    row,
+    CapacityError,
+    remedy=Remedy.FEWER_TASKS,
+    action=f"{_LESS}. {_NEW_ACCOUNT}",
+    source=f"{_EVENTS}; https://github.com/aws/copilot-cli/issues/2685 (2026-11); "
+    "https://github.com/aws/copilot-cli/issues/3064 (2026-11)",
 )
-CREATE_RESOURCE = "cloudburst doctor names the missing resource, and cloudburst init creates it"
+_SPOT_QUOTA = "the account's quota of Fargate Spot vCPUs (L-36FBB829) is used up"
+_NO_RESOURCE = "a resource that the settings name does not exist"
+_CREATE_RESOURCE = "cloudburst doctor names the missing resource, and cloudburst init creates it"
 
 # Row for a launch that is refused because ECS cannot assume the execution role.
 ROLE_NOT_READY_AT_LAUNCH = row(
@@ -52,32 +60,16 @@ ROLE_NOT_READY_AT_LAUNCH = row(
 # Rows for reasons that AWS sends either in ``failures`` of a successful response or as the
 # message of an error. The error can have any code.
 PLACEMENT_MESSAGES: tuple[Failure, ...] = (
-    row(
-        CapacityError,
-        # AWS's own pages have both apostrophes.
-        "You?ve reached the limit on the number of spot*",
-        "You?ve reached the limit on the number of Spot*",
-        remedy=Remedy.FEWER_TASKS,
-        meaning="the account's quota of Fargate Spot vCPUs (L-36FBB829) is used up",
-        action=f"{_LESS}. {_NEW_ACCOUNT}",
-        source=_QUOTA_SOURCES,
-    ),
-    row(
-        CapacityError,
+    # AWS's own pages have both apostrophes.
+    _quota("You?ve reached the limit on the number of ?pot*", meaning=_SPOT_QUOTA),
+    _quota(
         "You?ve reached the limit on the number of *",
         contexts=("FARGATE_SPOT",),
-        remedy=Remedy.FEWER_TASKS,
-        meaning="the account's quota of Fargate Spot vCPUs (L-36FBB829) is used up",
-        action=f"{_LESS}. {_NEW_ACCOUNT}",
-        source=_QUOTA_SOURCES,
+        meaning=_SPOT_QUOTA,
     ),
-    row(
-        CapacityError,
+    _quota(
         "You?ve reached the limit on the number of *",
-        remedy=Remedy.FEWER_TASKS,
         meaning="the account's quota of Fargate On-Demand vCPUs (L-3032A538) is used up",
-        action=f"{_LESS}. {_NEW_ACCOUNT}",
-        source=_QUOTA_SOURCES,
     ),
     ROLE_NOT_READY_AT_LAUNCH,
     row(
@@ -93,7 +85,8 @@ PLACEMENT_MESSAGES: tuple[Failure, ...] = (
         "Capacity is unavailable at this time*",
         meaning="Fargate has no capacity there now; other zones, on-demand tasks and other sizes "
         "are tried as far as CLOUDBURST_FALLBACKS allows",
-        source=f"{_EVENTS}; https://repost.aws/knowledge-center/ecs-fargate-runtask-capacity",
+        source=f"{_EVENTS}; https://repost.aws/knowledge-center/ecs-fargate-runtask-capacity "
+        "(2026-11)",
     ),
 )
 
@@ -107,17 +100,10 @@ PLACEMENT_REASONS: tuple[Failure, ...] = (
         source=_EVENTS,
     ),
     row(
-        CapacityError,
-        "RESOURCE:*",
-        "AGENT",
-        meaning="no machine has capacity for the task",
-        source=_REASONS,
-    ),
-    row(
         ResourceMissingError,
         "MISSING",
-        meaning="a resource that the request names does not exist",
-        action=CREATE_RESOURCE,
+        meaning=_NO_RESOURCE,
+        action=_CREATE_RESOURCE,
         source=_REASONS,
     ),
     row(
@@ -142,14 +128,14 @@ PLACEMENT_REASONS: tuple[Failure, ...] = (
     row(
         CapacityError,
         "*",
-        meaning="no task was placed, for a reason that AWS does not document",
+        meaning="no task was placed",
         source=_REASONS,
     ),
 )
 
 
 _COMMON = "Common errors, ECS API reference (2026-11)"
-_EC2 = "Error codes for the Amazon EC2 API, EC2 API reference (2026-11)"
+_EC2 = "Error codes, EC2 API reference (2026-11)"
 _QUOTA = (
     "start fewer tasks with Limits.workers, choose a smaller tier, or request a higher quota "
     "(L-3032A538 on demand, L-36FBB829 on Spot): cloudburst doctor prints the command"
@@ -162,7 +148,7 @@ EXPIRED_CREDENTIALS = row(
     "RequestExpired",
     "TokenRefreshRequired",
     meaning="the credentials have expired",
-    action="sign in again (aws sso login), or renew the keys or the session token",
+    action="sign in again (aws sso login), or renew the keys",
     source=f"{_COMMON}; {_EC2}",
 )
 NO_SUCH_TASK = row(
@@ -232,8 +218,7 @@ API_ERRORS: tuple[Failure, ...] = (
         "NotAuthorized",
         "UnauthorizedOperation",
         meaning="the credentials do not have permission for this request",
-        action="grant the permissions that cloudburst init --policy prints; those of init itself: "
-        "--policy init",
+        action="grant what cloudburst init --policy prints; for init itself: --policy init",
         source=f"{_COMMON}; {_EC2}",
     ),
     row(
@@ -244,8 +229,8 @@ API_ERRORS: tuple[Failure, ...] = (
         "ResourceNotFoundException",
         "TargetNotFoundException",
         "*.NotFound",
-        meaning="a resource that the settings name does not exist",
-        action=CREATE_RESOURCE,
+        meaning=_NO_RESOURCE,
+        action=_CREATE_RESOURCE,
         source=f"{RUN_TASK_REFERENCE}; {_EC2}",
     ),
     row(
@@ -302,7 +287,7 @@ API_ERRORS: tuple[Failure, ...] = (
         "PlatformUnknownException",
         "PlatformTaskDefinitionIncompatibilityException",
         meaning="the platform version does not exist, or the task definition needs a newer one",
-        action="unset CLOUDBURST_PLATFORM_VERSION to use AWS's LATEST",
+        action="unset CLOUDBURST_PLATFORM_VERSION",
         source=RUN_TASK_REFERENCE,
     ),
     row(
@@ -327,7 +312,7 @@ API_ERRORS: tuple[Failure, ...] = (
         "4??",
         meaning="the error has no code of AWS: it comes from a proxy or portal",
         action="if it persists, check the network, the proxy and AWS_ENDPOINT_URL",
-        source="AWS JSON 1.1 protocol, Smithy 2.0: each error of a service has its code",
+        source="AWS JSON 1.1 protocol, Smithy 2.0",
     ),
     row(
         LaunchError,

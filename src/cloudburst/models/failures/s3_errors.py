@@ -16,6 +16,7 @@ from cloudburst.errors import (
 from cloudburst.models.failures.failure import Failure, row
 
 _SOURCE = "Error responses, Amazon S3 API reference (2026-11)"
+_DENIED = "Troubleshoot access denied errors, Amazon S3 User Guide (2026-11)"
 _HEAD = ("head_bucket", "head_object")
 # Calls of a run.
 _CALLS = (
@@ -38,10 +39,9 @@ _s3 = partial(row, source=_SOURCE)
 KEY_DENIED = row(
     AccessDeniedError,
     "*is not authorized to perform: kms:*",
-    meaning="the credentials may not use the key of KMS with which the bucket or object is "
-    "encrypted",
-    action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX --s3-key KEY "
-    "prints; the policy of a key in another account must also allow them",
+    meaning="the credentials may not use the key of KMS of the bucket or object",
+    action="grant what cloudburst init --policy --s3 BUCKET/PREFIX --s3-key KEY prints; the policy "
+    "of a key in another account must also allow it",
     source="https://github.com/buildkite/docs/pull/2344 (2023-08)",
 )
 # Row for a request that the policy of a bucket denies.
@@ -51,8 +51,7 @@ POLICY_DENIED = row(
     meaning="the policy of the bucket denies the request, even if the credentials allow it",
     action="find out what it demands, such as a header for the encryption "
     "(CLOUDBURST_S3_ENCRYPTION) or a network",
-    source="Troubleshoot access denied (403 Forbidden) errors in Amazon S3, Amazon S3 User Guide "
-    "(2026-11)",
+    source=_DENIED,
 )
 # Rows for messages of ``AccessDenied``; without such a message, the row for the code applies.
 DENIALS = (
@@ -63,8 +62,7 @@ DENIALS = (
         "*with an explicit deny in *",
         meaning="a policy denies the request, and no further permission changes that",
         action="ask the administrator of the policy that the message names",
-        source="Troubleshoot access denied (403 Forbidden) errors in Amazon S3, Amazon S3 User "
-        "Guide (2026-11)",
+        source=_DENIED,
     ),
 )
 
@@ -103,9 +101,8 @@ S3_ERRORS: tuple[Failure, ...] = (
         "AccessDenied",
         contexts=_CALLS,
         meaning="the credentials do not have permission for this bucket or object",
-        action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX prints, "
-        "with --s3-key for a bucket with a key of KMS; a bucket with Requester Pays of another "
-        "account needs CLOUDBURST_S3_REQUESTER_PAYS=1",
+        action="grant what cloudburst init --policy --s3 BUCKET/PREFIX prints; a bucket with "
+        "Requester Pays of another account needs CLOUDBURST_S3_REQUESTER_PAYS=1",
     ),
     _s3(
         AWSError,
@@ -127,6 +124,8 @@ S3_ERRORS: tuple[Failure, ...] = (
     _s3(
         AWSError,
         "PreconditionFailed",
+        "412",
+        contexts=_CALLS,
         meaning="the object exists already, or was changed meanwhile",
     ),
     _s3(
@@ -134,14 +133,7 @@ S3_ERRORS: tuple[Failure, ...] = (
         "NotImplemented",
         contexts=_CALLS,
         meaning="the store does not have a function of S3 that runs need",
-        action="use S3, or a store with conditional writes (If-None-Match and If-Match) and "
-        "SHA-256 checksums",
-    ),
-    _s3(
-        AWSError,
-        "412",
-        contexts=("head_object",),
-        meaning="the object was changed meanwhile",
+        action="use S3, or a store with conditional writes and SHA-256 checksums",
     ),
     _s3(
         ThrottledError,
@@ -165,9 +157,8 @@ S3_ERRORS: tuple[Failure, ...] = (
     row(
         AWSError,
         "KMS.*",
-        meaning="the key of KMS with which the bucket or object is encrypted cannot be used: it is "
-        "disabled, is being deleted, or does not exist",
-        action="enable the key, or set another one as the default encryption of the bucket",
+        meaning="the key of KMS of the bucket or object is disabled or does not exist",
+        action="enable the key, or set another one as the default of the bucket",
         source="https://github.com/localstack/localstack/issues/8422 (2023-06); "
         "https://github.com/aws/aws-cli/issues/4507 (2019-09)",
     ),

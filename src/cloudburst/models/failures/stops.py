@@ -10,20 +10,15 @@ from cloudburst.models.failures.api_errors import CHECK_EXECUTION_ROLE, ROLE_NOT
 from cloudburst.models.failures.failure import Failure, row
 
 _STOP_CODE = "TaskStopCode, ECS API reference (2026-11)"
-_GUIDE = "ECS developer guide (2026-11)"
-_PULL = f"CannotPullContainer task errors in Amazon ECS, {_GUIDE}"
-_INIT = f"Troubleshooting Amazon ECS ResourceInitializationError errors, {_GUIDE}"
-_START = f"Troubleshooting Amazon ECS TaskFailedToStart errors, {_GUIDE}"
-_RUNTIME = f"Amazon ECS stopped tasks error messages, {_GUIDE}"
+_GUIDE = "ECS guide (2026-11)"
+_PULL = f"CannotPullContainer task errors, {_GUIDE}"
+_INIT = f"Troubleshooting ResourceInitializationError errors, {_GUIDE}"
+_START = f"Troubleshooting TaskFailedToStart errors, {_GUIDE}"
+_RUNTIME = f"Stopped tasks error messages, {_GUIDE}"
 _EXIT = "Exit status, Bash reference manual (2026-11); signal(7)"
 _WAY_OUT = (
     "check that the subnets have a route to the registry: an internet gateway and a public "
     "address, a NAT gateway, or endpoints of ECR, S3 and CloudWatch Logs"
-)
-
-_NEW_POLICY = (
-    "until a first task has started, new tasks are tried for a minute, because the policy of the "
-    "execution role may be new"
 )
 
 _stop = partial(row, WorkerStoppedError)
@@ -73,25 +68,20 @@ GENERIC_STOP_CODES: tuple[Failure, ...] = (
 # Row for a task that stopped because ECS could not assume the execution role.
 ROLE_NOT_READY_AT_START = replace(ROLE_NOT_READY_AT_LAUNCH, error=WorkerStoppedError)
 
-PULL_NOT_PERMITTED = _pull(
+# Row for tasks whose execution role lacks a permission, perhaps because its policy is new.
+START_NOT_PERMITTED = _stop(
     "CannotPullContainer*has the permissions to pull*",
     "CannotPullContainer*not authorized to perform*",
     "CannotPullContainer*AccessDenied*",
     "CannotPullContainer*403 Forbidden*",
     "CannotPullContainer*authorization failed*",
     "CannotPullContainer*authorization token has expired*",
-    remedy=Remedy.FIX_SETUP,
-    meaning=f"the task has no permission to pull the image; {_NEW_POLICY}",
-    action=CHECK_EXECUTION_ROLE,
-)
-# Rows for tasks whose execution role lacks a permission, perhaps because its policy is new.
-START_NOT_PERMITTED = _stop(
     "ResourceInitializationError*AccessDenied*",
     "ResourceInitializationError*not authorized to perform*",
     remedy=Remedy.FIX_SETUP,
-    meaning=f"the task has no permission for a step before its start; {_NEW_POLICY}",
+    meaning="the task has no permission to pull the image, or for another step before its start",
     action=CHECK_EXECUTION_ROLE,
-    source=f"{_INIT}; https://github.com/aws/copilot-cli/issues/5984",
+    source=f"{_PULL}; {_INIT}; https://github.com/aws/copilot-cli/issues/5984",
 )
 
 STOPPED_REASONS: tuple[Failure, ...] = (
@@ -119,7 +109,7 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         meaning="the image does not exist, or pulling it is not permitted",
         action="check registry, name and tag in DOCKER_IMAGE, then run cloudburst init --image",
     ),
-    PULL_NOT_PERMITTED,
+    START_NOT_PERMITTED,
     _pull(
         "CannotPullContainer*no space left on device*",
         remedy=Remedy.FIX_SETUP,
@@ -131,7 +121,7 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "CannotPullContainer*Too Many Requests*",
         "CannotPullContainer*pull rate limit*",
         meaning="the registry limits the number of pulls",
-        action="copy the image to ECR, which has no such limit: docs/aws.md, Which image",
+        action="copy the image to ECR, which has no such limit: docs/aws/image.md",
     ),
     _pull(
         "CannotPullContainer*i/o timeout*",
@@ -164,10 +154,9 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "ResourceNotFoundException*",
         remedy=Remedy.FIX_SETUP,
         meaning="a secret or parameter of the task definition does not exist",
-        action="check the task definition; the one that cloudburst init creates has none",
-        source=f"Troubleshooting Amazon ECS ResourceNotFoundException errors, {_GUIDE}",
+        action="check the task definition, or use that of cloudburst init",
+        source=f"Troubleshooting ResourceNotFoundException errors, {_GUIDE}",
     ),
-    START_NOT_PERMITTED,
     _stop(
         "ResourceInitializationError*connection issue*",
         "ResourceInitializationError*network *",
@@ -233,7 +222,7 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         remedy=Remedy.OTHER_SIZE,
         meaning="the task had too little memory",
         action="choose a larger tier, or add size to CLOUDBURST_FALLBACKS",
-        source=f"Troubleshooting Amazon ECS OutOfMemoryError errors, {_GUIDE}",
+        source=f"Troubleshooting OutOfMemoryError errors, {_GUIDE}",
     ),
     _stop(
         "CannotStartContainerError*executable file not found*",
@@ -241,7 +230,7 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         remedy=Remedy.FIX_SETUP,
         meaning="the image does not have the command",
         action="check DOCKER_IMAGE, and the command of the task definition",
-        source=f"Troubleshooting Amazon ECS CannotStartContainerError errors, {_GUIDE}",
+        source=f"Troubleshooting CannotStartContainerError errors, {_GUIDE}",
     ),
     _stop(
         "CannotCreateVolumeError*",
@@ -255,20 +244,10 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         source=_RUNTIME,
     ),
     _stop(
-        "*ECS is performing maintenance on the underlying infrastructure*",
-        meaning="AWS retires the host of the task",
-        source=f"Task retirement and maintenance for AWS Fargate on Amazon ECS, {_GUIDE}",
-    ),
-    _stop(
         "Task failed container health checks*",
         meaning="the container did not pass the health check of its task definition",
         action="cloudburst logs shows its output",
-        source=f"Troubleshooting Amazon ECS task definition health checks, {_GUIDE}",
-    ),
-    _stop(
-        "Your Spot Task was interrupted*",
-        meaning="AWS took the Spot capacity back",
-        source=f"Troubleshooting Amazon ECS SpotInterruption errors, {_GUIDE}",
+        source=f"Troubleshooting task definition health checks, {_GUIDE}",
     ),
 )
 
@@ -295,14 +274,13 @@ EXIT_CODES: tuple[Failure, ...] = (
         "definition",
     ),
     EXITED_WITH_ERROR,
-    _exit("134", meaning="the program in the container aborted (SIGABRT)"),
     _exit(
         "137",
         remedy=Remedy.OTHER_SIZE,
         meaning="the container was killed (SIGKILL), mostly because it had too little memory",
         action="if it happens again, choose a larger tier",
     ),
-    _exit("139", meaning="the program in the container crashed (SIGSEGV)"),
+    _exit("134", "139", meaning="the program in the container crashed (SIGABRT or SIGSEGV)"),
     _exit("143", meaning="the container was stopped (SIGTERM)"),
     _exit(
         "*",
