@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shlex
 import shutil
 import time
 from contextlib import contextmanager
@@ -21,17 +20,11 @@ from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
 from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
 from support.doc_pages import (
-    PAGES,
-    READMES,
     ROOT,
     blocks,
-    headings,
     prose_of,
-    quoted,
     table_of,
-    tables,
     text_of,
-    without_comments,
 )
 from support.old_calls import without_settings, write_env
 
@@ -241,34 +234,6 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
     assert '"successful_scenes": 2' in capsys.readouterr().out
 
 
-def test_both_have_the_same_headings():
-    english, chinese = ([line.split()[0] for line in headings(page)] for page in READMES)
-    assert english == chinese
-
-
-def test_both_have_the_same_code():
-    english, chinese = ([without_comments(code) for code in blocks(page)] for page in READMES)
-    assert english == chinese
-    assert len(english) > 9
-
-
-def figures(rows):
-    """What is the same in every language, row by row."""
-    return [
-        (sorted(quoted(" ".join(row))), re.findall(r"\d+(?:\.\d+)?", " ".join(row))) for row in rows
-    ]
-
-
-def test_both_have_the_same_tables():
-    english, chinese = (list(map(figures, tables(page))) for page in READMES)
-    assert english == chinese
-    assert len(english) == 2
-
-
-def links(page):
-    return re.findall(r"\]\(([^)]+)\)", prose_of(page))
-
-
 def test_the_readme_is_short():
     assert len(text_of("README.md").split()) <= 1300
 
@@ -284,57 +249,6 @@ def test_one_sentence_says_that_pictures_are_cropped(page, words):
     """Parts of a square picture are lost, which nobody should learn from the finished video."""
     sentences = re.split(r"\. |。", " ".join(prose_of(page).split()))
     assert [one for one in sentences if all(word in one for word in words)]
-
-
-def test_each_page_is_linked_from_the_readme_or_the_overview():
-    near = {f"docs/{link}" for link in links("docs/index.md")} | set(links("README.md"))
-    linked = {link.partition("#")[0] for link in near}
-    assert {page for page in PAGES if page.startswith("docs/")} <= linked | {"docs/index.md"}
-
-
-def test_both_have_the_same_links():
-    assert set(links("README.md")) == set(links("README_CN.md"))
-
-
-@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
-def test_links_lead_somewhere(page):
-    folder = (ROOT / page).parent
-    near = [link.partition("#") for link in links(page) if "://" not in link]
-    assert [link for link, _, _ in near if not (folder / link).exists()] == []
-    for link, _, anchor in near:
-        target = (folder / link).resolve() if link else ROOT / page
-        if anchor:
-            assert anchor in anchors(str(target.relative_to(ROOT)))
-
-
-def anchors(page):
-    """The anchors of a page's headings, as GitHub makes them."""
-    texts = (line.lstrip("# ").lower() for line in headings(page))
-    return {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
-
-
-def commands():
-    for page in PAGES:
-        for code in blocks(page, "sh", "console"):
-            for line in COMMAND.findall(code):
-                words = shlex.split(line.removeprefix("$ "), comments=True)
-                yield words[1 : words.index(">") if ">" in words else None]
-        for text in quoted(prose_of(page)):
-            if re.match(r"cloudburst [a-z]+( [a-z-]+)*$", text):
-                yield text.split()[1:]
-
-
-@pytest.mark.parametrize("words", sorted({tuple(words) for words in commands()}), ids=" ".join)
-def test_commands_are_known(words, here):
-    from cloudburst.cli.app import app
-
-    if words in {("frame",), ("plan",), ("render",)}:
-        return  # named as such
-    words = ["run.json" if word == "TASK" else word for word in words]
-    command, bound, rest = app.parse_args(words, exit_on_error=False, print_error=False)
-    assert callable(command)
-    assert not rest if isinstance(rest, list) else True
-    assert bound is not None
 
 
 def test_each_fault_has_its_number_and_its_test():
