@@ -16,14 +16,14 @@ PAUSE, SIZE = 1.0, (1280, 720)
 
 
 async def write() -> AsyncIterator[str]:
-    """Replace this with the stream of a language model."""
+    """Replace this: lines of a language model."""
     for line in LINES:
         await asyncio.sleep(PAUSE)
         yield line
 
 
 async def paint(line: str) -> bytes:
-    """Replace this with a model that makes pictures."""
+    """Replace this: a picture, PNG, JPEG or WebP."""
     picture, file = Image.new("RGB", SIZE, "teal"), BytesIO()
     ImageDraw.Draw(picture).text((100, 300), line, font_size=60)
     picture.save(file, "PNG")
@@ -31,7 +31,7 @@ async def paint(line: str) -> bytes:
 
 
 async def speak(line: str) -> bytes:
-    """Replace this with a voice; here, it is silence."""
+    """Replace this: a voice."""
     with wave.open(file := BytesIO(), "wb") as sound:
         sound.setparams((1, 2, 16_000, 0, "NONE", ""))
         sound.writeframes(bytes(2_000 * len(line)))
@@ -39,7 +39,7 @@ async def speak(line: str) -> bytes:
 
 
 async def once(path: Path, make: Callable[[str], Awaitable[bytes]], line: str) -> Path:
-    """Make a file, unless an earlier run has paid for it."""
+    """Make a file, unless an earlier run has."""
     if not await asyncio.to_thread(path.exists):
         await asyncio.to_thread(save, path, await make(line))
     return path

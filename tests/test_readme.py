@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import re
 import shutil
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -18,7 +15,7 @@ from botocore.exceptions import NoCredentialsError
 from cloudburst import Client, RenderOptions, Settings, Status, Tier, Timeouts, fargate
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
-from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
+from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.doc_pages import (
     ROOT,
     blocks,
@@ -176,53 +173,10 @@ def test_the_pieces_without_rendering_work(here, capsys):
     assert "101 scenes on 10 tasks" in capsys.readouterr().out
 
 
-def test_scenes_are_submitted_one_by_one(here, make_scene, capsys):
-    space = run_blocks("docs/scenes.md")
-    for name in "ab":
-        for path, suffix in zip([*make_scene(name).values()][1:], (".png", ".mp3"), strict=True):
-            Path(path).rename(f"{name}{suffix}")
-
-    async def main():
-        async with Client(FakeCloud().backend) as client:
-            await space["render_two"](client)
-
-    anyio.run(main)
-    assert capsys.readouterr().out.endswith("videos/a.mp4 complete\n")
-
-
 def test_a_run_is_planned(here, make_scene, capsys):
     forecast = run_blocks("docs/plan.md")["forecast"]
     assert anyio.run(forecast, [make_scene("a")]) == ()
     assert re.search(r"^machine None \d+ \S+ 0\S* True$", capsys.readouterr().out, re.MULTILINE)
-
-
-@contextmanager
-def logging_restored():
-    """Undo what a block of code changes of loggers."""
-    loggers = [logging.getLogger(name) for name in (None, "cloudburst", "cloudburst.runs")]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    loggers[0].handlers.clear()
-    try:
-        yield
-    finally:
-        for logger, level, handlers in before:
-            logger.setLevel(level)
-            logger.handlers[:] = handlers
-
-
-@pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")
-@pytest.mark.real
-@pytest.mark.timeout(60)
-def test_a_script_shows_its_run_and_logs_it_as_json(scenes, capsys):
-    with logging_restored():
-        run_blocks("docs/scripts.md", only="import logging")
-        run_blocks("docs/scripts.md", only="print(report)", space={"scenes": scenes})
-    out, err = capsys.readouterr()
-    assert "2 videos of 2 scenes" in out
-    logged = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-    assert {entry["scene"] for entry in logged} == {"one", "场景_002", None}
-    assert len({entry["run"] for entry in logged}) == 1
-    assert "one: done, " in err
 
 
 @pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")

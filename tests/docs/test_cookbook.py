@@ -6,6 +6,8 @@ What renders whole scenes here takes seconds of all cores, and runs at night.
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import os
 import re
 import socket
@@ -18,6 +20,7 @@ from types import SimpleNamespace
 import anyio
 import pytest
 
+import cloudburst
 from cloudburst import Client, Scene, Status, read_scenes
 from cloudburst.client import backends
 from cloudburst.errors import FilmError
@@ -153,6 +156,35 @@ def test_word_times_of_a_voice_are_subtitles(here, edge_tts, on_fakes):
     (cue,) = read_subtitles(Path("02-cloud.json").read_bytes()).cues
     assert cue.text == "It asked the wind for the way to the mountains"
     assert len(cue.words) == 10
+
+
+def test_a_script_shows_its_run_and_logs_it_as_json(here, on_fakes, capsys, monkeypatch, request):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    logger = logging.getLogger("cloudburst.runs")
+    request.addfinalizer(partial(logger.setLevel, logger.level))
+    short_story(here, "01-harbour")
+    space = {}
+    run_page(f"{COOKBOOK}/scripts.md", space)
+    out, err = capsys.readouterr()
+    assert "1 video of 1 scene" in out
+    assert "01-harbour: done, " in err
+    assert space["client"].settings.subnets == ("subnet-0a1b2c3d",)
+    assert "AWS_REGION" not in os.environ
+    space["blocking"].render_all(read_scenes("examples/story"), to="again")
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert {entry["scene"] for entry in logged} == {"01-harbour", None}
+    assert len({entry["run"] for entry in logged}) == 1
+
+
+def test_a_program_for_the_night_resumes_its_run_on_spot(here, says, monkeypatch, capsys):
+    """Without resuming it, the name of the run could not be used again."""
+    short_story(here, "01-harbour")
+    cloud, asked = FakeCloud(), []
+    monkeypatch.setattr(cloudburst, "fargate", lambda given: asked.append(given) or cloud.backend)
+    for _night in range(2):
+        run_page(f"{COOKBOOK}/spot.md", environment=says)
+    assert [settings.capacity for settings in asked] == ["FARGATE_SPOT"] * 2
+    assert capsys.readouterr().out.count("1 video of 1 scene") == 2
 
 
 QUICK = f"{sys.executable} {ROOT / 'tests' / 'support' / 'serve_quick.py'}"
