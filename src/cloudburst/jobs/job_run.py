@@ -33,7 +33,7 @@ from cloudburst.errors import (
     SceneError,
     ThrottledError,
 )
-from cloudburst.events import Event, SceneEvent, SceneProgress
+from cloudburst.events import Event, FilmProgress, SceneEvent, SceneProgress
 from cloudburst.jobs import job_claims
 from cloudburst.jobs.event_log import NewEvent, write_progress
 from cloudburst.jobs.folder import film_name
@@ -237,7 +237,7 @@ class JobRun:
         )
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, SceneProgress):  # part of the progress of the run
+        if isinstance(event, SceneProgress | FilmProgress):  # part of the progress of the run
             return
         data = without_folders(event.model_dump(mode="json", exclude={"at", "type"}))
         scene = event.scene if isinstance(event, SceneEvent) else None
