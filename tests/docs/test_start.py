@@ -1,0 +1,182 @@
+"""Code of both READMEs and of the pages Start and Compare runs, and their figures are right."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import wave
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cloudburst.testing import EmulatorConfig, FargateEmulator
+from support.doc_blocks import in_shell, run_page
+from support.doc_pages import (
+    READMES,
+    ROOT,
+    blocks,
+    headings,
+    prose_of,
+    quoted,
+    tables,
+    text_of,
+    without_comments,
+)
+from support.old_calls import without_settings, write_env
+from support.short_story import short_story
+
+STORY = ROOT / "examples" / "story"
+DEMO = "cloudburst demo"
+INSTALLS = "downloads packages: the workflow runs it"
+INSTEAD = {
+    "'.[local,cli]' &&": INSTALLS,
+    "nox": INSTALLS,
+    "uvx": "needs a release on PyPI",
+    "cloudburst init": "needs an AWS account: tests/docs/test_aws.py uses an emulated one",
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with the first scene of the story, with a third of a second of its sound."""
+    without_settings(monkeypatch, tmp_path)
+    short_story(tmp_path, "01-harbour")
+    return tmp_path
+
+
+async def write():
+    yield "once", "A cloud woke."
+
+
+async def paint(_line):
+    return Path("examples/story/01-harbour.jpg")
+
+
+async def speak(_line):
+    return Path("examples/story/01-harbour.mp3")
+
+
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_readme_renders_the_story_once(here, capsys):
+    def program(code):
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+        assert "1 video of 1 scene" in capsys.readouterr().out
+        made = {path: path.stat().st_mtime_ns for path in Path("videos").glob("*.mp4")}
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+        assert {path: path.stat().st_mtime_ns for path in made} == made
+        assert len(made) == 1
+        assert Path("story.mp4").exists()
+        for path in Path().glob("story.*"):
+            path.unlink()
+
+    space = {"write": write, "paint": paint, "speak": speak}
+    run_page("README.md", space, instead={**INSTEAD, "async def main": program})
+    asyncio.run(space["make_film"]())
+    assert len(list(Path("story-videos").glob("*.mp4"))) == 1
+    assert Path("story.mp4").exists()
+
+
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_program_of_readme_uses_the_account_in_the_env_file(here, capsys, monkeypatch):
+    program = next(block for block in blocks("README.md", "python") if "asyncio.run" in block)
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        settings = dict(emulator.environment)
+        for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, settings.pop(name))
+        write_env("".join(f"{name}={value}\n" for name, value in settings.items()))
+        exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
+        assert "1 video of 1 scene" in capsys.readouterr().out
+        assert emulator.tasks
+
+
+@pytest.mark.nightly
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_start_renders_the_story(here, capsys):
+    run_page("docs/index.md", instead={"'.[local,cli]' &&": INSTALLS})
+    assert Path("story.mp4").exists()
+    assert "videos/01-harbour.mp4" in capsys.readouterr().out
+
+
+def test_start_has_the_price_of_ten_scenes(here):
+    pictures = [path for path in STORY.iterdir() if path.suffix in {".jpg", ".png", ".webp"}]
+    pictures = sorted(path for path in pictures if path.name != "watermark.png")
+    Path("ten").mkdir()
+    for number, picture in zip(range(10), cycle(pictures), strict=False):
+        shutil.copy(picture, Path("ten", f"{number}{picture.suffix}"))
+        Path("ten", f"{number}.srt").write_text("1\n00:00:00,000 --> 00:00:29,000\nOnce\n")
+        with wave.open(f"ten/{number}.wav", "wb") as sound:
+            sound.setparams((1, 1, 8000, 0, "NONE", ""))
+            sound.writeframes(b"\x80" * 8000 * 30)
+    printed = in_shell("cloudburst plan ten --backend fargate --tier STANDARD", {}, "plan")
+    printed = re.sub(r" +$", "", printed, flags=re.MULTILINE).strip()
+    for page in ("docs/index.md", "docs/zh/index.md"):
+        assert blocks(page, "text")[0].strip() == printed
+    chosen = re.search(r"(?m)^▸ +1 min 05 s .*", printed)[0]
+    assert "$0.0060" in chosen
+    assert "3 × STANDARD" in chosen
+    assert re.search(r"1 min 18 s .* \$0\.0024 .* 1 × STANDARD", printed)
+    for page in READMES:
+        assert re.search(r"\$0\.006\D.*\$0\.0024\D", " ".join(prose_of(page).split()))
+
+
+def links(page):
+    return re.findall(r"\]\(([^)]+)\)", prose_of(page))
+
+
+def in_english(link):
+    """Return the link of an English page for that of a Chinese one."""
+    return link.replace("docs/zh/", "docs/").partition("#")[0]
+
+
+def figures(rows):
+    """What is the same in every language, row by row."""
+    return [
+        (sorted(quoted(" ".join(row))), re.findall(r"\d+(?:\.\d+)?", " ".join(row))) for row in rows
+    ]
+
+
+def test_readmes_have_the_same_shape():
+    english, chinese = READMES
+    levels = [[line.split()[0] for line in headings(page)] for page in READMES]
+    assert levels[0] == levels[1]
+    code = [[without_comments(block) for block in blocks(page)] for page in READMES]
+    assert code[0] == code[1]
+    assert len(code[0]) == 6
+    found = [list(map(figures, tables(page))) for page in READMES]
+    assert found[0] == found[1]
+    assert list(map(in_english, links(english))) == list(map(in_english, links(chinese)))
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_readme_is_short_and_shows_the_demo_first(page):
+    assert len(text_of(page).split()) <= 700
+    first, second, *_ = blocks(page)
+    assert first.endswith(f"{DEMO}\n")
+    assert second.endswith("nox\n")
+    assert text_of(page).index("docs/demo.webp") < text_of(page).index(DEMO)
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("README.md", ("quare", "4:3", "cropped", "16:9")),
+        ("README_CN.md", ("正方形", "4:3", "裁剪", "16:9")),
+    ],
+)
+def test_one_sentence_says_that_pictures_are_cropped(page, words):
+    """Parts of a square picture are lost, which a user learns from the README, not from a video."""
+    sentences = re.split(r"\. |。", " ".join(prose_of(page).split()))
+    assert [one for one in sentences if all(word in one for word in words)]
+
+
+def test_moving_picture_is_small_and_moves():
+    path = ROOT / "docs" / "demo.webp"
+    assert path.stat().st_size < 2_000_000
+    with Image.open(path) as picture:
+        assert picture.n_frames > 50
