@@ -31,7 +31,6 @@ from support.webhook_receiver import SECRET
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
 
-PAGES = "docs/cookbook"
 INSTALLED = "pip would use the network"
 SERVED = "it runs until Ctrl-C: the other tests of this folder start it"
 NO_DOCKER = "it needs Docker"
@@ -111,7 +110,7 @@ def test_every_block_about_the_server_is_run(here, monkeypatch):
         units.append(parsed(reader["Service"]["ExecStart"].replace("/opt/cloudburst/bin/", "")))
 
     run_page(
-        f"{PAGES}/serve.md",
+        "docs/cookbook/serve.md",
         instead={
             "pip install": INSTALLED,
             "openssl rand": started,
@@ -139,7 +138,7 @@ def test_curl(server, make_scene, here):
     Path(made["image_path"]).rename(folder / "01-harbour.jpg")
     Path(made["audio_path"]).rename(folder / "01-harbour.mp3")
     (printed,) = run_page(
-        f"{PAGES}/n8n.md",
+        "docs/cookbook/n8n.md",
         environment={"SERVER": server.url, "CLOUDBURST_SERVE_KEYS": server.key},
     )
     assert printed.split() == ["complete"]
@@ -208,7 +207,7 @@ class Workflow:
 
 
 def test_n8n(server, tmp_path):
-    (code,) = blocks(f"{PAGES}/n8n.md", "json")
+    (code,) = blocks("docs/cookbook/n8n.md", "json")
     code = code.replace("http://localhost:8080", server.url)
     document = json.loads(code.replace("Bearer KEY", f"Bearer {server.key}"))
     with server.http() as http:
@@ -223,14 +222,16 @@ def entries():
     """Return the servers in the configurations of agents on the page."""
     return [
         entry
-        for code in blocks(f"{PAGES}/agents.md", "json")
+        for code in blocks("docs/cookbook/agents.md", "json")
         for entry in json.loads(code)["mcpServers"].values()
     ]
 
 
 def tools_on_the_page():
     return {
-        name for row in table_of(f"{PAGES}/agents.md", "`list_looks`") for name in quoted(row[0])
+        name
+        for row in table_of("docs/cookbook/agents.md", "`list_looks`")
+        for name in quoted(row[0])
     }
 
 
@@ -241,7 +242,7 @@ async def test_agent_starts_the_tools_with_the_entry_of_the_page(here):
     server = StdioServerParameters(command=words[0], args=words[1:], cwd=here)
     async with mcp.Client(server) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == tools_on_the_page()
-    run_page(f"{PAGES}/agents.md", instead={"pip install": INSTALLED})
+    run_page("docs/cookbook/agents.md", instead={"pip install": INSTALLED})
 
 
 @pytest.mark.anyio
@@ -259,7 +260,7 @@ async def test_agent_elsewhere_uses_the_server_with_the_entry_of_the_page(server
 def test_every_block_about_keys_is_run(here, monkeypatch):
     space = {}
     run_page(
-        f"{PAGES}/keys.md",
+        "docs/cookbook/keys.md",
         space,
         instead={
             "aws sso login": "it needs an AWS account",
