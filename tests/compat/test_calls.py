@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 import os
-import re
 import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -41,7 +40,6 @@ from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES
 from cloudburst.models.report import Cost, Report, SceneReport, WorkerReport
 from cloudburst.outputs.history import write_history
 from cloudburst.testing import FakeCloud
-from support.doc_pages import quoted, tables
 from support.old_calls import KEYS, Account, account, write_env
 from support.remote_store import BUCKET, RemoteStore
 
@@ -552,70 +550,6 @@ async def test_a_folder_is_scanned_and_rendered(monkeypatch, make_scene, tmp_pat
     assert (result.success, result.total_scenes) == (True, 1)
     ((_, options),) = cloud.seen.values()
     assert (options.language, bool(options.effects)) == ("english", True)
-
-
-OLD_NAMES = [
-    "success",
-    "successful_scenes",
-    "failed_scenes",
-    "total_scenes",
-    "cost_usd",
-    "total_time",
-    "batch_results",
-    "fargate_config",
-    "output_directory",
-    "download_dir",
-    "downloaded_files",
-    "download_count",
-    "cost_breakdown",
-    "task_arn",
-    "public_ip",
-    "batch_id",
-    "start_index",
-    "end_index",
-    "task_config",
-    "final_cost_usd",
-    "total_cost_usd",
-    "parallel_time",
-    "time_saved",
-    "tasks_used",
-    "scenes_per_batch",
-    "task_results",
-    "speedup_factor",
-    "cost_per_scene",
-    "success_rate",
-    "tags",
-    "started_at",
-    "failed_count",
-    "cost_per_hour",
-    "scan_and_test_folder",
-    "start_fargate_task",
-    "wait_for_task_completion",
-    "log_timing",
-    "timing_log",
-    "current_config",
-    "task_configs",
-    "session",
-    "ecs_client",
-    "logs_client",
-    "cluster_name",
-    "task_definition",
-    "docker_image",
-    "subnet_ids",
-    "security_group_ids",
-    "api_timeout_minutes",
-    "api_request_timeout",
-    "auth_key",
-    "results_dir",
-    "start_time",
-]
-"""Result keys, methods and attributes of cloudburst-fargate 1.0.1."""
-
-
-def test_each_old_name_has_a_line_in_the_migration_page():
-    rows = [row for table in tables("docs/migration.md") for row in table]
-    named = {part for row in rows for text in quoted(row[0]) for part in re.findall(r"\w+", text)}
-    assert set(OLD_NAMES) - named == set()
 
 
 class Measured(Account):

@@ -1,4 +1,4 @@
-"""The fourteen faults of cloudburst-fargate, by their numbers in ``docs/migration.md``: all gone.
+"""The fourteen faults of cloudburst-fargate, by their numbers in ``docs/reference/old-calls.md``.
 
 Each is looked for here in the smallest thing that could still have it. What else can go wrong in
 the same place is tested beside the code that deals with it.

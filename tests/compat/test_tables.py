@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from decimal import Decimal
 
 import anyio
@@ -13,18 +12,14 @@ from cloudburst import (
     Tier,
     calculate_fargate_cost,
     calculate_optimal_batch_distribution,
-    execute_parallel_batches,
     fargate,
 )
-from cloudburst.compat import BatchResult
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.batches import Efficiency
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, PriceTable
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
-from support.doc_pages import ROOT, quoted, table_of
-from support.old_calls import KEYS
+from support.doc_pages import ROOT, table_of
 
 SETTINGS, BATCHES, AWS = "docs/settings.md", "docs/batches.md", "docs/aws.md"
 _PRICES = ROOT / "src/cloudburst/aws/client/prices.json"
@@ -34,17 +29,6 @@ PRICES = PriceTable.model_validate_json(_PRICES.read_text("utf-8"))
 def rows(page, first, *, named=2):
     """The rows of a table as parameters whose names are the first cells."""
     return [pytest.param(*row, id=" | ".join(row[:named])) for row in table_of(page, first)]
-
-
-@pytest.mark.parametrize(
-    ("scenes", "batch", "most", "least", "shares"), rows(BATCHES, "4", named=5)
-)
-def test_scenes_over_tasks(scenes, batch, most, least, shares):
-    told = [part.split(" × ") for part in shares.split(", ")]
-    wanted = [int(each) for tasks, each in told for _ in range(int(tasks))]
-    plan = calculate_optimal_batch_distribution(int(scenes), int(batch), int(most), int(least))
-    assert plan["batch_distribution"] == wanted
-    assert plan["num_tasks"] == plan["total_batches"] == len(wanted)
 
 
 @pytest.mark.parametrize("numbers", [(10, 10, 5), (1, 1, 1), (2, 4, 5)])
@@ -96,29 +80,6 @@ def test_how_much_less_spot_and_arm_cost():
     assert PRICES.spot_factor == Decimal("0.3184"), "about 68 % less"
     x86, arm = PRICES.rates("us-east-1"), PRICES.rates("us-east-1", architecture="ARM64")
     assert arm.vcpu / x86.vcpu == pytest.approx(Decimal("0.8"), abs=Decimal("0.001"))
-
-
-PARAMETERS = inspect.signature(execute_parallel_batches).parameters
-
-
-@pytest.mark.parametrize(("name", "default", "_"), rows(BATCHES, "`scenes`"))
-def test_parameters(name, default, _):
-    known = PARAMETERS[name.strip("`*")].default
-    assert default == ("" if known is inspect.Parameter.empty else f"`{known!r}`".replace("'", '"'))
-
-
-def test_every_parameter_is_in_the_table():
-    assert [row[0].strip("`*") for row in table_of(BATCHES, "`scenes`")] == list(PARAMETERS)
-
-
-def test_every_key_of_the_result_is_in_the_table():
-    told = [name for row in table_of(BATCHES, "`success`") for name in quoted(row[0])]
-    assert sorted(told) == sorted(KEYS)
-    (efficiency,) = [row for row in table_of(BATCHES, "`success`") if "`efficiency`" in row[0]]
-    assert quoted(efficiency[1]) == list(Efficiency.model_fields)
-    others = {"status", "errors"}
-    assert others < {name for row in table_of(BATCHES, "`success`") for name in quoted(row[1])}
-    assert set(KEYS) | others < set(BatchResult.model_fields)
 
 
 @pytest.mark.anyio

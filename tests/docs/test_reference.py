@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +12,18 @@ import anyio
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from cloudburst import Client, Limits, Scene, Settings, Status, read_scenes
+from cloudburst import (
+    Client,
+    Limits,
+    Scene,
+    Settings,
+    Status,
+    Tier,
+    Timeouts,
+    execute_parallel_batches,
+    fargate,
+    read_scenes,
+)
 from cloudburst.inputs.scene_files import MAX_SCENES
 from cloudburst.media.font_tables import MAX_FONT_BYTES
 from cloudburst.media.input_rules import (
@@ -27,15 +40,20 @@ from cloudburst.media.subtitles.cues import (
     MAX_SUBTITLE_BYTES,
     MAX_WORDS,
 )
+from cloudburst.models.batches import BatchResult, Efficiency, TaskResult
 from cloudburst.models.limits import MAX_SCENE_SECONDS
-from cloudburst.testing import FakeCloud
+from cloudburst.models.task import LaunchRequest, TaskSpec
+from cloudburst.ports.backend import new_key
+from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
 from support.doc_blocks import in_shell, run_page
 from support.doc_pages import ROOT, blocks, is_said_by_the_package, quoted, table_of, tables
 from support.failure_pages import maker
-from support.old_calls import NAMES, without_settings
+from support.old_calls import NAMES, OLD_NAMES, without_settings
 from support.short_story import short_story
 
 COMMANDS = "docs/reference/command-line.md"
+MOVE = "docs/cookbook/old-calls.md"
+OLD_CALLS = "docs/reference/old-calls.md"
 SCENES = "docs/reference/scenes.md"
 SETTINGS = "docs/reference/settings.md"
 
@@ -191,3 +209,66 @@ def test_a_message_is_quoted_as_it_is(message):
 
 def test_messages_are_quoted():
     assert len(MESSAGES) > 30
+
+
+# The calls of cloudburst-fargate.
+
+
+def test_the_signature_is_shown():
+    """Without types, as a reader of the old documentation knows it."""
+    (shown,) = blocks(OLD_CALLS, "text")
+    parameters = inspect.signature(execute_parallel_batches).parameters.values()
+    plain = [str(one.replace(annotation=one.empty)).replace("'", '"') for one in parameters]
+    assert "".join(shown.split()) == f"execute_parallel_batches({','.join(plain)})"
+
+
+def test_the_keys_of_the_result_exist_as_far_as_the_table_says():
+    rows = table_of(OLD_CALLS, "`success`")
+    known = {*BatchResult.model_fields, *TaskResult.model_fields, *Efficiency.model_fields}
+    (same,) = [row for row in rows if row[1] == "the same"]
+    (removed,) = [row for row in rows if row[1] == "removed"]
+    assert set(quoted(same[0])) <= known
+    assert not known & set(quoted(removed[0]))
+    assert {"status", "run", "errors", "total_duration", "downloaded_files"} <= known
+
+
+def test_each_old_name_has_a_line():
+    rows = [row for table in tables(OLD_CALLS) for row in table]
+    named = {part for row in rows for text in quoted(row[0]) for part in re.findall(r"\w+", text)}
+    assert set(OLD_NAMES) - named == set()
+
+
+def test_each_fault_has_its_number_and_its_test():
+    assert [row[0] for row in table_of(OLD_CALLS, "1")] == [str(n) for n in range(1, 15)]
+    tests = (ROOT / "tests/compat/test_fourteen_faults.py").read_text("utf-8")
+    assert {int(n) for n in re.findall(r"def test_fault_(\d\d)_", tests)} == set(range(1, 15))
+
+
+@pytest.mark.real
+@pytest.mark.timeout(90)
+def test_a_script_moves(here, capsys, monkeypatch):
+    short_story(here, "01-harbour")
+    old = "from cloudburst_fargate.fargate_operation import execute_parallel_batches\n"
+    Path("render.py").write_text(old, "utf-8")
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        for name, value in emulator.environment.items():
+            monkeypatch.setenv(name, value)
+        anyio.run(leave_a_task)
+        time.sleep(0.5)  # by then ECS knows the task
+        space = {}
+        run_page(MOVE, space)
+        assert not emulator.live
+    moved = "from cloudburst.blocking import execute_parallel_batches\n"
+    assert Path("render.py").read_text("utf-8") == moved
+    assert space["result"].success
+    out = capsys.readouterr().out
+    assert "101 scenes on 10 tasks" in out
+    assert re.search(r"arn:aws:ecs:\S+ [A-Z]+ 场景_001\nTerminated 1 tasks", out)
+    assert "1 video of 1 scene" in out
+
+
+async def leave_a_task():
+    async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
+        spec = TaskSpec(scene="场景_001")
+        request = LaunchRequest(spec=spec, token="token", secrets=new_key())
+        await backend.launcher.launch(request)

@@ -18,7 +18,7 @@ _POSITIONS = (
     *("top-left", "top", "top-right"),
 )
 # Outline as a share of the line height, margins as shares of width and height. They are close to
-# the sizes of the public image; ``docs/migration.md`` lists the differences.
+# the sizes of the public image; ``docs/reference/old-calls.md`` lists the differences.
 _OUTLINE_SHARE = 0.06
 _MARGINS = 0.08, 0.09
 # Margins in portrait, of sentences and of a few words at a time. Applications cover the bottom of
