@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -33,9 +34,8 @@ COMMANDS = "commands"
 class Reference:
     """Pages of the reference, by the names that ``[api]`` of ``zensical.toml`` lists for each."""
 
-    def __init__(self, pages: Mapping[str, Mapping[str, Any]], source: Path) -> None:
+    def __init__(self, pages: Mapping[str, Mapping[str, Any]]) -> None:
         self._pages = {page: {**content, "names": _all(content)} for page, content in pages.items()}
-        self._package = griffe.load("cloudburst", search_paths=[source])
         self._places = {
             name.rpartition(".")[2]: (page, _value(name))
             for page, content in reversed(self._pages.items())
@@ -55,7 +55,7 @@ class Reference:
 
     def sources(self) -> dict[str, str]:
         """Return the page that describes the contents of each module, by its path."""
-        found = {}
+        found = dict[str, str]()
         for page, content in self._pages.items():
             for name in content["names"]:
                 module = getattr(_value(name), "__module__", "")
@@ -84,8 +84,7 @@ class Reference:
                     "```",
                     "",
                 )
-            documented = self._package[name.removeprefix("cloudburst.")].docstring
-            yield from self._text(documented.value if documented else "")
+            yield from self._text(_text_below(name))
 
     def _describe_class(self, cls: type, name: str, without: Iterable[str]) -> Iterator[str]:
         self._owner = name
@@ -94,11 +93,11 @@ class Reference:
             yield from (f"```python\n{_signature(cls, name)}\n```", "")
         yield from self._text(inspect.getdoc(cls) or "")
         if issubclass(cls, enum.Enum):
-            rows = [(f"`{one.name}`", _value_text(one.value)) for one in cls]
-            documented = self._attribute_texts(cls)
+            texts = self._attribute_texts(cls)
+            values = [(one.name, _value_text(one.value)) for one in cls]
             yield from _table(
                 ("name", "value", "meaning"),
-                [(*row, documented.get(row[0].strip("`"), "")) for row in rows],
+                [(f"`{one}`", value, texts.get(one, "")) for one, value in values],
             )
             return
         rows = [
@@ -148,8 +147,8 @@ class Reference:
         """Return the docstring of each attribute of a class and of its bases in the package."""
         found: dict[str, str] = {}
         for base in reversed(_own_bases(cls)):
-            path = base.__module__.removeprefix("cloudburst.")
-            for name, member in self._package[path].members[base.__name__].members.items():
+            members = _module(base.__module__).members[base.__name__].members
+            for name, member in members.items():
                 if member.is_attribute and member.docstring and not name.startswith("_"):
                     found[name] = " ".join(member.docstring.value.split())
         return found
@@ -202,6 +201,21 @@ _LISTED = {
 def _example(match: re.Match[str]) -> str:
     lines = (line[4:].partition("  # doctest")[0] for line in match.group().splitlines())
     return "\n".join(("```python", *lines, "```", ""))
+
+
+@cache
+def _module(name: str) -> griffe.Module:
+    path = Path(str(import_module(name).__file__))
+    return griffe.visit(name, filepath=path, code=path.read_text("utf-8"))
+
+
+def _text_below(name: str) -> str:
+    """Return the docstring below an attribute of a module, which may have imported it."""
+    module, _, attribute = name.rpartition(".")
+    member = _module(module).members[attribute]
+    if isinstance(member, griffe.Alias):
+        return _text_below(member.target_path)
+    return member.docstring.value if member.docstring else ""
 
 
 def _all(content: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 nox -s docs
 
 The site of each language is built from a copy of all pages, so that links between them are checked
-as files. Of the second one, only its own pages are kept.
+as files. Of the Chinese one, only the Chinese pages are kept.
 """
 # ruff: noqa: INP001
 
@@ -25,14 +25,14 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SITE = ROOT / "site"
 WORK = ROOT / "build" / "site"
+API = "reference/api"
 PLACEHOLDER = {
     "repository": "https://github.com/OWNER/cloudburst",
     "site": "https://OWNER.github.io/cloudburst/",
     "author": "OWNER",
 }
 """Addresses of the project as long as pyproject.toml has none."""
-API = "reference/api"
-LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+_LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _CODE = re.compile(r"(?ms)(^```.*?^```$)")
 
 
@@ -41,30 +41,27 @@ def main(arguments: Sequence[str]) -> None:
     config = tomllib.loads((DOCS / "zensical.toml").read_text("utf-8"))
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
     about = tools.get("cloudburst", PLACEHOLDER)
-    reference = Reference(config["api"], ROOT / "src")
+    reference = Reference(config["api"])
     shutil.rmtree(WORK, ignore_errors=True)
-    reference.write(WORK / API)
-    languages = ("en", "zh") if (DOCS / "zh").exists() else ("en",)
-    for language in languages:
-        pages = WORK / language / "docs"
-        shutil.copytree(DOCS, pages, ignore=shutil.ignore_patterns("*.py", "*.toml", "__pycache__"))
-        shutil.copytree(WORK / API, pages / API)
-        for page in pages.rglob("*.md"):
-            text = page.read_text("utf-8")
-            page.write_text(_linked(text, page.relative_to(pages), about, reference), "utf-8")
-        project = _project(config, about, pages, language)
-        (WORK / language / "zensical.toml").write_text(tomli_w.dumps({"project": project}))
-        command = [sys.executable, "-m", "zensical", "build", "-f", "zensical.toml", *arguments]
-        built = subprocess.run(
-            command, check=False, cwd=WORK / language, stderr=subprocess.PIPE, text=True
-        )
+    pages = WORK / "docs"
+    shutil.copytree(DOCS, pages, ignore=shutil.ignore_patterns("*.py", "*.toml", "theme", "__*"))
+    for page in pages.rglob("*.md"):
+        text = _linked(page.read_text("utf-8"), page.relative_to(pages), about, reference)
+        page.write_text(text, "utf-8")
+    reference.write(pages / API)
+    for language in ("en", "zh"):
+        project = _project(config, about, pages, chinese=language == "zh")
+        settings = project | {"site_dir": language, "docs_dir": "docs"}
+        path = WORK / f"{language}.toml"
+        path.write_text(tomli_w.dumps({"project": settings}), "utf-8")
+        command = [sys.executable, "-m", "zensical", "build", "-f", str(path), *arguments]
+        built = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
         sys.stderr.write(built.stderr.partition("Traceback")[0])
         if built.returncode:
             sys.exit(f"{built.stderr.splitlines()[-1]} ({language})")
     shutil.rmtree(SITE, ignore_errors=True)
-    shutil.move(WORK / "en" / "site", SITE)
-    if (DOCS / "zh").exists():
-        shutil.copytree(WORK / "zh" / "site" / "zh", SITE / "zh", dirs_exist_ok=True)
+    shutil.move(WORK / "en", SITE)
+    shutil.copytree(WORK / "zh" / "zh", SITE / "zh", dirs_exist_ok=True)
 
 
 def _linked(text: str, page: Path, about: Mapping[str, str], reference: Reference) -> str:
@@ -82,90 +79,87 @@ def _linked(text: str, page: Path, about: Mapping[str, str], reference: Referenc
         if target.is_relative_to(DOCS):
             return match.group()
         inside = target.relative_to(ROOT).as_posix()
-        name = described.get(str(target))
-        if inside.startswith("src/cloudburst/cli/"):
-            name = COMMANDS
-        if name:
+        is_command = inside.startswith("src/cloudburst/cli/")
+        if name := COMMANDS if is_command else described.get(str(target)):
             up = "../" * (len(page.parts) - 1)
             return f"{begin}{up}{API}/{name}.md{end}"
         kind = "tree" if target.is_dir() else "blob"
         return f"{begin}{about['repository']}/{kind}/main/{inside}{end}"
 
     parts = _CODE.split(text)
-    parts[::2] = [LINK.sub(absolute, part) for part in parts[::2]]
+    parts[::2] = [_LINK.sub(absolute, part) for part in parts[::2]]
     return "".join(parts)
 
 
 def _project(
-    config: Mapping[str, Any], about: Mapping[str, str], pages: Path, language: str
+    config: Mapping[str, Any], about: Mapping[str, str], pages: Path, *, chinese: bool
 ) -> dict[str, Any]:
     """Return the configuration of the site in one language."""
-    chinese = language == "zh"
-    nav = list[dict[str, Any]]()
-    for section in config["project"]["nav"]:
-        ((title, entries),) = section.items()
-        listed = [
-            _entry(page, pages, chinese=chinese) for page in entries if (pages / page).exists()
-        ]
-        if title == "Reference":
-            names = [*config["api"], COMMANDS]
-            listed += [_entry(f"{API}/{name}.md", pages, chinese=chinese) for name in names]
-        nav.append({config["chinese"][title] if chinese else title: listed})
-    listed = {page for section in config["project"]["nav"] for page in next(iter(section.values()))}
-    others = (page.relative_to(pages).as_posix() for page in sorted(pages.rglob("*.md")))
-    others = [one for one in others if not one.startswith(("zh/", API)) and one not in listed]
-    nav.append({"Other": [_entry(page, pages, chinese=chinese) for page in others]})
     project = dict(config["project"])
-    project["theme"] = project["theme"] | {"language": language}
+    sections = {title: one for section in project["nav"] for title, one in section.items()}
+    made = [f"{API}/{name}.md" for name in (*config["api"], COMMANDS)]
+    known = {page for section in sections.values() for page in section}.union(made)
+    others = (page.relative_to(pages).as_posix() for page in sorted(pages.rglob("*.md")))
+    sections["Other"] = [one for one in others if not one.startswith("zh/") and one not in known]
+    nav = list[dict[str, Any]]()
+    for title, section in sections.items():
+        entries = _entries(section, pages, chinese=chinese)
+        if title == "Reference":
+            entries.append({"API": _entries(made, pages, chinese=chinese)})
+        nav.append({config["chinese"].get(title, title) if chinese else title: entries})
     if not chinese:
-        project["plugins"] = project["plugins"] | {"llmstxt": _llms(nav, pages)}
-    project["extra"] = {
-        "social": [{"icon": "fontawesome/brands/github", "link": about["repository"]}],
-        "homepage": "zh/" if chinese else "./",
-        "alternate": [
-            {"name": "English", "link": "./", "lang": "en"},
-            {"name": "中文", "link": "./zh/", "lang": "zh"},
-        ],
-    }
+        sections["Reference"] += made
+        llms = {"full_output": "llms-full.txt", "sections": _summaries(sections, pages)}
+        project["plugins"] = project["plugins"] | {"llmstxt": llms}
+    translations = (page.relative_to(pages / "zh") for page in pages.glob("zh/**/*.md"))
+    urls = [f"{page.with_suffix('').as_posix()}/".removesuffix("index/") for page in translations]
     return project | {
+        "extra": {
+            "alternate": True,
+            "homepage": "zh/" if chinese else "./",
+            "social": [{"icon": "fontawesome/brands/github", "link": about["repository"]}],
+            "twins": [*urls, *(f"zh/{url}" for url in urls)],
+        },
         "nav": nav,
-        "site_url": about["site"],
         "site_author": about["author"],
+        "site_url": about["site"],
+        "theme": project["theme"]
+        | {"language": "zh" if chinese else "en", "custom_dir": str(DOCS / "theme")},
     }
 
 
-def _llms(nav: Iterable[Mapping[str, Any]], pages: Path) -> dict[str, Any]:
-    """Return the settings of llms.txt, which lists every page with its first sentence."""
-    sections = {
-        title: [
-            {page: _first_sentence(pages / page)} for entry in listed for page in entry.values()
-        ]
-        for section in nav
-        for title, listed in section.items()
-    }
-    return {"full_output": "llms-full.txt", "sections": sections}
-
-
-def _first_sentence(page: Path) -> str:
-    """Return the first sentence of a page that is not in a heading, list, table or block."""
-    for paragraph in _CODE.sub("", page.read_text("utf-8")).split("\n\n"):
-        if paragraph and paragraph[0] not in "#|-*!<>":
-            text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", " ".join(paragraph.split()))
-            return text.split(". ")[0].rstrip(".:") + "."
-    return ""
-
-
-def _entry(page: str, pages: Path, *, chinese: bool) -> dict[str, str]:
-    """Return an entry of the navigation; without a Chinese page, that of the English one."""
-    own = f"zh/{page}"
-    if chinese and (pages / own).exists():
-        return {_title(pages / own): own}
-    title = _title(pages / page)
-    return {f"{title}（英文）" if chinese else title: page}
+def _entries(section: Iterable[str], pages: Path, *, chinese: bool) -> list[dict[str, Any]]:
+    """Return entries of the navigation; without a Chinese page, that of the English one."""
+    entries = list[dict[str, Any]]()
+    for page in section:
+        if chinese and (pages / "zh" / page).exists():
+            entries.append({_title(pages / "zh" / page): f"zh/{page}"})
+        elif (pages / page).exists():
+            title = _title(pages / page)
+            entries.append({f"{title}（英文）" if chinese else title: page})
+    return entries
 
 
 def _title(page: Path) -> str:
     return page.read_text("utf-8").partition("\n")[0].removeprefix("# ").replace("`", "")
+
+
+def _summaries(
+    sections: Mapping[str, Iterable[str]], pages: Path
+) -> dict[str, list[dict[str, str]]]:
+    """Return the first sentence of each page that is not in a heading, list, table or block."""
+
+    def summary(page: Path) -> str:
+        for paragraph in _CODE.sub("", page.read_text("utf-8")).split("\n\n"):
+            if paragraph.strip() and paragraph[0] not in "#|-*!<>":
+                text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", " ".join(paragraph.split()))
+                return text.split(". ")[0].rstrip(".:") + "."
+        return ""
+
+    return {
+        title: [{page: summary(pages / page)} for page in section if (pages / page).exists()]
+        for title, section in sections.items()
+    }
 
 
 if __name__ == "__main__":
