@@ -15,23 +15,20 @@ LINES = ("A cloud woke above the harbour.", "It asked the wind for the way.", "I
 PAUSE, SIZE = 1.0, (1280, 720)
 
 
-async def write() -> AsyncIterator[str]:
-    """Replace this: lines of a language model."""
+async def write() -> AsyncIterator[str]:  # instead: a language model
     for line in LINES:
         await asyncio.sleep(PAUSE)
         yield line
 
 
-async def paint(line: str) -> bytes:
-    """Replace this: a picture, PNG, JPEG or WebP."""
+async def paint(line: str) -> bytes:  # instead: a PNG, JPEG or WebP of a model
     picture, file = Image.new("RGB", SIZE, "teal"), BytesIO()
     ImageDraw.Draw(picture).text((100, 300), line, font_size=60)
     picture.save(file, "PNG")
     return file.getvalue()
 
 
-async def speak(line: str) -> bytes:
-    """Replace this: a voice."""
+async def speak(line: str) -> bytes:  # instead: a voice, such as WAV or MP3
     with wave.open(file := BytesIO(), "wb") as sound:
         sound.setparams((1, 2, 16_000, 0, "NONE", ""))
         sound.writeframes(bytes(2_000 * len(line)))
@@ -39,8 +36,7 @@ async def speak(line: str) -> bytes:
 
 
 async def once(path: Path, make: Callable[[str], Awaitable[bytes]], line: str) -> Path:
-    """Make a file, unless an earlier run has."""
-    if not await asyncio.to_thread(path.exists):
+    if not await asyncio.to_thread(path.exists):  # models cost money
         await asyncio.to_thread(save, path, await make(line))
     return path
 

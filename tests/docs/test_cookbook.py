@@ -25,7 +25,7 @@ from cloudburst import Client, Scene, Status, read_scenes
 from cloudburst.client import backends
 from cloudburst.errors import FilmError
 from cloudburst.media.subtitles import read_subtitles
-from cloudburst.testing import FakeCloud
+from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
 from support.doc_blocks import run_page
 from support.doc_pages import text_of
 from support.marked_processes import Watch
@@ -185,6 +185,20 @@ def test_a_program_for_the_night_resumes_its_run_on_spot(here, says, monkeypatch
         run_page(f"{COOKBOOK}/spot.md", environment=says)
     assert [settings.capacity for settings in asked] == ["FARGATE_SPOT"] * 2
     assert capsys.readouterr().out.count("1 video of 1 scene") == 2
+
+
+@pytest.mark.nightly
+@pytest.mark.real
+@pytest.mark.timeout(240)
+def test_commands_and_program_for_the_night_run_on_spot(here, monkeypatch):
+    short_story(here, "01-harbour")
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        for name, value in emulator.environment.items():
+            monkeypatch.setenv(name, value)
+        run_page(f"{COOKBOOK}/spot.md")
+        assert [task.spot for task in emulator.tasks] == [True, True]
+    assert (here / "videos" / "01-harbour.mp4").exists()
+    assert (here / "nights" / "01-harbour.mp4").exists()
 
 
 QUICK = f"{sys.executable} {ROOT / 'tests' / 'support' / 'serve_quick.py'}"
