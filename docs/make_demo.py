@@ -2,8 +2,8 @@
 
 python docs/make_demo.py
 
-It runs `COMMAND` in a terminal of its own and draws what the terminal shows, at ten times the
-speed or more, then frames of the film. Debian package: ``fonts-dejavu-core``.
+It runs `COMMAND` in a terminal of its own, draws `SCREENS` moments of what the terminal shows, and
+then frames of the film. Debian package: ``fonts-dejavu-core``.
 """
 # ruff: noqa: INP001
 
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,8 +61,8 @@ THEME = TerminalTheme(
 )
 
 
-def recorded(command: str, folder: Path) -> list[tuple[float, str]]:
-    """Run a command in a terminal; return what the terminal showed, with its time in seconds."""
+def recorded(command: str, folder: Path) -> list[str]:
+    """Run a command in a terminal; return what the terminal showed after each change."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -72,17 +71,17 @@ def recorded(command: str, folder: Path) -> list[tuple[float, str]]:
         shlex.split(command), cwd=folder, env=environment, stdout=follower, stderr=follower
     )
     os.close(follower)
-    screens, written, began = list[tuple[float, str]](), b"", time.monotonic()
+    screens, written = list[str](), b""
     while True:
         try:
             read = os.read(leader, 65536)
         except OSError:  # the command has ended
             break
         written += read
-        screens.append((time.monotonic() - began, screen(written.decode("utf-8", "ignore"))))
+        screens.append(screen(written.decode("utf-8", "ignore")))
     os.close(leader)
     if process.wait():
-        raise SystemExit(screens[-1][1])
+        raise SystemExit(screens[-1])
     return screens
 
 
@@ -127,17 +126,17 @@ def drawn(text: str) -> Image.Image:
 def moments(film: Path) -> Iterator[Image.Image]:
     """Yield frames of the film: the same seconds of each scene."""
     with av.open(str(film)) as opened:
-        video, chapters = opened.streams.video[0], opened.chapters()
-        for chapter in chapters:
+        video = opened.streams.video[0]
+        for chapter in opened.chapters():
             start = float(chapter["start"] * chapter["time_base"]) + FIRST
             opened.seek(int(start * 1_000_000))
-            times = iter([start + step / FPS for step in range(round(MOMENT_SECONDS * FPS))])
-            wanted = next(times)
+            shown = 0
             for frame in opened.decode(video):
-                if frame.time is not None and frame.time >= wanted - 1e-3:
+                if frame.time >= start + shown / FPS - 0.001:
                     yield frame.to_image(width=WIDTH, height=HEIGHT)
-                    if (wanted := next(times, None)) is None:
-                        break
+                    shown += 1
+                if shown == MOMENT_SECONDS * FPS:
+                    break
 
 
 def main() -> None:
@@ -146,10 +145,8 @@ def main() -> None:
         folder = Path(name)
         (folder / "examples").symlink_to(PICTURE.parent.with_name("examples"))
         screens = recorded(COMMAND, folder)
-        views, report = [text for _, text in screens[:-1]], screens[-1][1]
-        prompt = f"$ {COMMAND}\n"
-        chosen = [views[index * len(views) // SCREENS] for index in range(SCREENS)]
-        pictures = [drawn(prompt + text) for text in ("", *chosen, report)]
+        chosen = [screens[index * len(screens) // SCREENS] for index in range(SCREENS)]
+        pictures = [drawn(f"$ {COMMAND}\n{text}") for text in ("", *chosen, screens[-1])]
         durations = [600, *[round(SCREEN_SECONDS * 1000)] * SCREENS, round(REPORT_SECONDS * 1000)]
         film = list(moments(folder / "story.mp4"))
         durations += [1000 // FPS] * len(film)

@@ -18,12 +18,8 @@ from support.doc_pages import (
     READMES,
     ROOT,
     blocks,
-    headings,
     prose_of,
-    quoted,
-    tables,
     text_of,
-    without_comments,
 )
 from support.old_calls import without_settings, write_env
 from support.short_story import short_story
@@ -123,34 +119,6 @@ def test_start_has_the_price_of_ten_scenes(here):
     assert re.search(r"1 min 18 s .* \$0\.0024 .* 1 × STANDARD", printed)
     for page in READMES:
         assert re.search(r"\$0\.006\D.*\$0\.0024\D", " ".join(prose_of(page).split()))
-
-
-def links(page):
-    return re.findall(r"\]\(([^)]+)\)", prose_of(page))
-
-
-def in_english(link):
-    """Return the link of an English page for that of a Chinese one."""
-    return link.replace("docs/zh/", "docs/").partition("#")[0]
-
-
-def figures(rows):
-    """What is the same in every language, row by row."""
-    return [
-        (sorted(quoted(" ".join(row))), re.findall(r"\d+(?:\.\d+)?", " ".join(row))) for row in rows
-    ]
-
-
-def test_readmes_have_the_same_shape():
-    english, chinese = READMES
-    levels = [[line.split()[0] for line in headings(page)] for page in READMES]
-    assert levels[0] == levels[1]
-    code = [[without_comments(block) for block in blocks(page)] for page in READMES]
-    assert code[0] == code[1]
-    assert len(code[0]) == 6
-    found = [list(map(figures, tables(page))) for page in READMES]
-    assert found[0] == found[1]
-    assert list(map(in_english, links(english))) == list(map(in_english, links(chinese)))
 
 
 @pytest.mark.parametrize("page", READMES)
