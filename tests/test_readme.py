@@ -54,12 +54,6 @@ def test_the_pieces_without_rendering_work(here, capsys):
     assert isinstance(run_blocks("docs/looks.md")["options"], RenderOptions)
 
 
-def test_a_run_is_planned(here, make_scene, capsys):
-    forecast = run_blocks("docs/plan.md")["forecast"]
-    assert anyio.run(forecast, [make_scene("a")]) == ()
-    assert re.search(r"^machine None \d+ \S+ 0\S* True$", capsys.readouterr().out, re.MULTILINE)
-
-
 @pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")
 @pytest.mark.real
 @pytest.mark.timeout(60)
