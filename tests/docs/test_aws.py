@@ -314,11 +314,20 @@ def test_what_a_forgotten_task_costs():
 @pytest.mark.anyio
 async def test_tags(costs_account):
     """A task has the tags that the page names and no others."""
-    spec = TaskSpec(scene="第一幕 <1>", run="run-1")
+    spec = TaskSpec(scene="第一幕 <1>", run="run-1", language="english")
     request = LaunchRequest(spec=spec, token="token", secrets=new_key())
     async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
         await backend.launcher.launch(request)
     (sentence,) = re.findall(r"group by the tags of the tasks: ([^.]+)\.", prose_of(COSTS))
+    assert costs_account.tasks[0].started_by == "cloudburst/run-1"
+    assert costs_account.tasks[0].tags == {
+        "CreatedBy": "animagent",
+        "Purpose": "video-generation",
+        "Scene": "第一幕 _1_",
+        "Language": "english",
+        "Project": "CloudBurst",
+        "cloudburst:run": "run-1",
+    }
     assert set(quoted(sentence)) == costs_account.tasks[0].tags.keys()
 
 
