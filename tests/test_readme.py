@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import anyio
 import pytest
 from botocore.exceptions import NoCredentialsError
 
