@@ -128,6 +128,12 @@ def test_the_scenes_of_the_file_are_rendered(here):
     assert [scene.scene for scene in report.scenes] == ["title", "harbour"]
 
 
+@pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")
+def test_faults_of_a_scene_are_printed(here, capsys):
+    run_page(SCENES)
+    assert capsys.readouterr().out.startswith("three image missing ")
+
+
 @pytest.mark.parametrize(
     ("first", "numbers"),
     [
