@@ -107,7 +107,8 @@ def test_every_block_about_the_server_is_run(here, monkeypatch):
         reader = ConfigParser(interpolation=None, strict=False)
         reader.optionxform = str
         reader.read_string(code)
-        units.append(parsed(reader["Service"]["ExecStart"].replace("/opt/cloudburst/bin/", "")))
+        command = reader["Service"]["ExecStart"].replace("\\\n", "")
+        units.append(parsed(command.replace("/opt/cloudburst/bin/", "")))
 
     run_page(
         "docs/cookbook/serve.md",
