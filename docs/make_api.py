@@ -185,6 +185,8 @@ class Reference:
 
         text = re.sub(r"(?m)(?:^(?:>>>|\.\.\.) .*\n?)+", _example, text)
         text = re.sub(r"(?m)^( *)\* (\w+) +(.*)", r"\1\1* `\2`: \3", text)
+        text = re.sub(r": \((also \w+)\) +", r" (\1): ", text)
+        text = re.sub(r": retryable +", " (retryable): ", text)
         text = re.sub(r"(?m)^    (\w+Error.*?):", r"- \1:", text)
         text = re.sub(r"(?m)^(Raises.*:)$", r"\1\n", text)
         return re.sub(r"(?<!`)`([\w.]+)`(?!`)", link, text)
