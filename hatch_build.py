@@ -1,4 +1,6 @@
-"""Build hook of the wheel: compiles the pixel kernel, a small shared library in C.
+"""Build hooks: the metadata that names the publisher, and the pixel kernel of the wheel.
+
+The kernel is a small shared library in C.
 
 Without settings, the kernel is compiled for this machine, and the wheel is for this platform. If no
 C compiler is found, zig's is used, which the package ziglang contains. If it cannot be compiled,
@@ -17,19 +19,58 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 KERNEL = "src/cloudburst/renderer/kernel"
 IN_WHEEL = "cloudburst/renderer/kernel/libs"
 VARIABLE = "CLOUDBURST_KERNEL"
+
+# Links and pictures of the README that lead to files of the repository.
+NEAR_LINK = re.compile(r"""(?<=\]\()(?![a-z]+:|#)|(?<=src=")(?![a-z]+:)""")
+PICTURES = (".webp", ".png", ".jpg", ".svg")
+
+
+class PublisherHook(MetadataHookInterface):
+    """Metadata hook that adds the authors, the URLs, and the README with absolute links."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Add the fields, from the table ``tool.cloudburst`` of ``pyproject.toml``."""
+        project = tomllib.loads(Path(self.root, "pyproject.toml").read_text("utf-8"))
+        publisher = project["tool"]["cloudburst"]
+        repository = publisher["repository"]
+        metadata["authors"] = [{"name": publisher["author"], "email": publisher["email"]}]
+        metadata["urls"] = {
+            "Documentation": publisher["site"],
+            "Source": repository,
+            "Issues": f"{repository}/issues",
+            "Changelog": f"{repository}/blob/main/CHANGELOG.md",
+        }
+        text = Path(self.root, "README.md").read_text("utf-8")
+        metadata["readme"] = {
+            "content-type": "text/markdown",
+            "text": with_absolute_links(text, repository, f"v{metadata['version']}"),
+        }
+
+
+def with_absolute_links(text: str, repository: str, tag: str) -> str:
+    """Return Markdown whose links to files of the repository are absolute, as PyPI needs them."""
+
+    def absolute(match: re.Match[str]) -> str:
+        target = re.split(r"[)\"#]", text[match.end() :], maxsplit=1)[0]
+        return f"{repository}/{'raw' if target.endswith(PICTURES) else 'blob'}/{tag}/"
+
+    return NEAR_LINK.sub(absolute, text)
 
 
 class KernelBuildHook(BuildHookInterface[BuilderConfig]):
@@ -79,6 +120,8 @@ class KernelBuildHook(BuildHookInterface[BuilderConfig]):
                 raise compiler.KernelCompileError(msg)
             paths: list[Path] = compiler.compile_libraries(zig, targets.TARGETS, folder)
             return paths
+        if not targets.local_targets():
+            return []  # Windows: the client renders on Fargate only
         try:
             found = compiler.find_compiler(os.environ)
             if found is None:

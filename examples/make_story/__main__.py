@@ -1,5 +1,7 @@
 """Draw, speak and caption the picture-book story in ``examples/story``.
 
+Two of its scenes, in small files, are the demo of the package.
+
 No input files are needed: the pictures are layers of "cut paper", drawn with Pillow and numpy at
 twice their size, the voices are from espeak-ng, and the time of each subtitle is the measured
 length of its phrase.
@@ -13,6 +15,7 @@ Debian packages: ``espeak-ng sox fonts-quicksand``.  Python packages: ``av pillo
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,9 @@ from PIL import Image
 from sound import encode
 
 OUT = Path(__file__).resolve().parents[1] / "story"
+DEMO = OUT.parents[1] / "src" / "cloudburst" / "story"
+DEMO_SCENES = {"01-harbour": "1-harbour", "03-storm": "2-storm"}  # names of the demo
+DEMO_SIZE = (1600, 900)
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ def save(picture: Image.Image, path: Path) -> None:
 
 def main(wanted: Sequence[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    story = []
+    story, demo = [], []
     for scene in SCENES:
         image, audio = f"{scene.name}.{scene.picture}", f"{scene.name}.{scene.sound}"
         subtitle = f"{scene.name}.srt"
@@ -128,12 +134,22 @@ def main(wanted: Sequence[str]) -> None:
         story.append(entry | ({"options": CONTAINED} if upright else {}))
         if wanted and scene.name not in wanted:
             continue
-        save(scene.draw().finish(grain=0 if scene.picture == "png" else 1.2), OUT / image)
+        picture = scene.draw()
+        save(picture.finish(grain=0 if scene.picture == "png" else 1.2), OUT / image)
         times = speak(scene, OUT / audio)
         (OUT / subtitle).write_text(caption(scene, times), encoding="utf-8")
         print(image, audio, subtitle)
+        if name := DEMO_SCENES.get(scene.name):
+            small = picture.finish(grain=0).resize(DEMO_SIZE, Image.Resampling.LANCZOS)
+            small.save(DEMO / f"{name}.webp", quality=60, method=6)
+            speak(scene, DEMO / f"{name}.ogg")
+            shutil.copy(OUT / subtitle, DEMO / f"{name}.srt")
+            files = {"image": "webp", "audio": "ogg", "subtitle": "srt"}
+            demo.append({"name": name} | {role: f"{name}.{end}" for role, end in files.items()})
     watermark().save(OUT / "watermark.png", optimize=True)
     (OUT / "story.json").write_text(json.dumps(story, indent=2) + "\n", encoding="utf-8")
+    if len(demo) == len(DEMO_SCENES):
+        (DEMO / "story.json").write_text(json.dumps(demo, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

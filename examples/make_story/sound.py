@@ -17,10 +17,11 @@ from av.error import BlockingIOError as NoFrameYetError
 from av.error import EOFError as NoMoreFramesError
 from av.filter import Graph
 
-SAMPLE_RATE = 44_100  # of the files; the filter of loudness works at 192,000
+SAMPLE_RATE = 44_100  # of the files but Opus; the filter of loudness works at 192,000
 LOUDNESS = "I=-16:TP=-3:LRA=11"
-CODECS = {".mp3": "libmp3lame", ".m4a": "aac"}
-BIT_RATE = 56_000
+CODECS = {".mp3": "libmp3lame", ".m4a": "aac", ".ogg": "libopus"}
+RATES = {".ogg": 48_000}
+BIT_RATES = {".ogg": 24_000}
 SAME_BYTES = {"fflags": "+bitexact", "flags": "+bitexact"}  # no version of the encoder in the file
 
 
@@ -28,20 +29,21 @@ def encode(voice: Path, sound: Path) -> None:
     """Write a recording at an even loudness, as mono, in the format of the file name's suffix."""
     with av.open(voice) as source, av.open(sound, "w", container_options=SAME_BYTES) as target:
         codec: Any = CODECS[sound.suffix]  # the types know only some codecs
-        stream = target.add_stream(codec, rate=SAMPLE_RATE, layout="mono", options=SAME_BYTES)
-        stream.bit_rate = BIT_RATE
-        for frame in levelled(source):
+        rate = RATES.get(sound.suffix, SAMPLE_RATE)
+        stream = target.add_stream(codec, rate=rate, layout="mono", options=SAME_BYTES)
+        stream.bit_rate = BIT_RATES.get(sound.suffix, 56_000)
+        for frame in levelled(source, rate):
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
 
 
-def levelled(source: InputContainer) -> Iterator[AudioFrame]:
+def levelled(source: InputContainer, rate: int) -> Iterator[AudioFrame]:
     """Yield the frames of a recording at an even loudness."""
     graph = Graph()
     graph.link_nodes(
         graph.add_abuffer(template=source.streams.audio[0]),
         graph.add("loudnorm", LOUDNESS),
-        graph.add("aresample", str(SAMPLE_RATE)),
+        graph.add("aresample", str(rate)),
         graph.add("abuffersink"),
     ).configure()
     for frame in source.decode(audio=0):

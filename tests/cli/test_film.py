@@ -189,6 +189,7 @@ def test_the_scenes_of_the_demo_have_one_shape_and_become_a_film(here, tmp_path,
     monkeypatch.setattr("cloudburst.cli.demo.run_and_report", run)
     assert here("demo", "--film", "story.mp4", "--transition", "crossfade").returncode == 0
     (request,) = requests
+    assert [scene["name"] for scene in request.scenes] == ["1-harbour", "2-storm"]
     assert request.film.path == tmp_path / "story.mp4"
     assert request.film.transition == "crossfade"
     scenes = check_scenes(request.scenes, request.options, request.limits)

@@ -34,8 +34,6 @@ def project(tmp_path) -> Path:
             shutil.copytree(origin, folder / name, ignore=ignored)
         else:
             shutil.copy(origin, folder / name)
-    (folder / "examples").mkdir()
-    shutil.copytree(ROOT / "examples" / "story", folder / "examples" / "story")
     return folder
 
 

@@ -13,7 +13,8 @@ from PIL import ImageFont
 from cloudburst.errors import ConfigurationError
 from cloudburst.media.font_tables import _ranges_of_segments
 from cloudburst.media.font_tables import face_index as index_in
-from cloudburst.renderer.fonts import find_font, font_tables
+from cloudburst.renderer import fonts
+from cloudburst.renderer.fonts import check_font_package, find_font, font_tables
 
 FILE = Path(str(noto_cjk_sans_otc.FONT_PATH))
 FAMILY = "Noto Sans CJK SC"
@@ -43,6 +44,23 @@ def test_the_font_is_that_of_the_package():
 def test_the_face_has_the_name(family, face):
     assert face_index(FILE, family) == face
     assert ImageFont.truetype(FILE, 20, face).getname()[0] == family
+
+
+def test_the_font_of_the_package_has_the_noted_bytes():
+    check_font_package()
+
+
+def test_another_file_in_place_of_the_font_is_an_error_that_names_both_hashes(
+    tmp_path, monkeypatch
+):
+    other = tmp_path / FILE.name
+    content = bytearray(FILE.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    font = find_font()
+    monkeypatch.setattr(fonts, "find_font", lambda: font._replace(path=other))
+    with pytest.raises(ConfigurationError, match=rf"{other} .*expected {fonts.FONT_SHA256}: pip"):
+        check_font_package()
 
 
 @pytest.mark.parametrize("options", [{"package": ABSENT}, {"family": "Noto Sans"}])

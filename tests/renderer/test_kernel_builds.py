@@ -171,8 +171,8 @@ def test_libraries_are_reproducible_and_need_no_other(name, tmp_path, monkeypatc
 @needs_zig
 @pytest.mark.timeout(120)  # the first use of zig takes longer
 def test_zig_compiles_for_another_system(tmp_path):
-    path = compile_library(compilers()["zig"], KernelTarget("windows", "aarch64"), tmp_path)
-    assert path.read_bytes().startswith(b"MZ")
+    path = compile_library(compilers()["zig"], KernelTarget("macos", "aarch64"), tmp_path)
+    assert path.read_bytes().startswith(b"\xcf\xfa\xed\xfe")
     assert b"kernel_zoom" in path.read_bytes()
 
 
@@ -181,7 +181,7 @@ def test_zig_compiles_for_another_system(tmp_path):
 @pytest.mark.timeout(300)
 def test_zig_compiles_all_targets(tmp_path):
     paths = compile_libraries(compilers()["zig"], TARGETS, tmp_path / "libs")
-    heads = {".so": b"\x7fELF", ".dylib": b"\xcf\xfa\xed\xfe", ".dll": b"MZ"}
+    heads = {".so": b"\x7fELF", ".dylib": b"\xcf\xfa\xed\xfe"}
     assert [path.name for path in paths] == [target.file_name for target in TARGETS]
     for path in paths:
         assert path.read_bytes().startswith(heads[path.suffix])

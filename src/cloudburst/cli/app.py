@@ -50,7 +50,7 @@ app = App(
 )
 _SUMMARIES = {
     "Start here": {
-        "demo": "Render a picture-book story of six scenes on this machine.",
+        "demo": "Render a picture-book story of two scenes on this machine.",
         "render": "Render scenes into videos.",
         "plan": "Predict the time and cost of rendering; starts nothing.",
     },

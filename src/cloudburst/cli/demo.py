@@ -12,7 +12,7 @@ from cloudburst.cli.render import run_and_report
 from cloudburst.cli.result import RunRequest
 from cloudburst.client.backends import local
 from cloudburst.inputs.scenes import read_scenes
-from cloudburst.inputs.story import story_folder
+from cloudburst.inputs.story import STORY
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -24,7 +24,7 @@ def demo_command(
     run_options: RunOptions | None = None,
     film: FilmFlags | None = None,
 ) -> int:
-    """Render a picture-book story of six scenes on this machine.
+    """Render a picture-book story of two scenes on this machine.
 
     Of the options for the film, only the names are listed: cloudburst --help-looks describes them.
 
@@ -37,11 +37,11 @@ def demo_command(
         Folder for the videos, also in S3. Default: ./cloudburst-demo. Videos of an earlier demo are
         replaced.
     """
-    run_options, story = run_options or RunOptions(), story_folder()
+    run_options = run_options or RunOptions()
     request = RunRequest(
-        scenes=read_scenes(story),
+        scenes=read_scenes(STORY),
         to=to,
-        options=RenderOptions(watermark=story / "watermark.png"),
+        options=RenderOptions(),
         backend=local(workers=run_options.workers),
         tier=Tier.STANDARD,
         limits=run_options.limits(),

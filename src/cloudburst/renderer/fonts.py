@@ -6,6 +6,7 @@ client knows its characters.
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +20,9 @@ from cloudburst.renderer.job import FONT, InputFaultError
 # Import name of the package that contains the font.
 FONT_PACKAGE = "noto_cjk_sans_otc"
 
-# File in the package.
+# File in the package noto-cjk-sans-otc 0.0.1, and its SHA-256.
 _COLLECTION = "NotoSansCJK-Regular.ttc"
+FONT_SHA256 = "b76b0433203017ca80401b2ee0dd69350349871c4b19d504c34dbdd80541690a"
 # Family with narrow quotation marks in the same collection.
 _NARROW_FAMILY = "Noto Sans CJK KR"
 
@@ -52,6 +54,17 @@ def find_font(family: str = "Noto Sans CJK SC", *, package: str = FONT_PACKAGE) 
             if (face := face_index(file, family)) is not None:
                 return Font(path, face, face_index(file, _NARROW_FAMILY) or 0)
     raise ConfigurationError(f"no font {family} for subtitles: install cloudburst-sdk[local]")
+
+
+def check_font_package() -> None:
+    """Raise `ConfigurationError` if the package's font is missing, or is another file."""
+    path = find_font().path
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != FONT_SHA256:
+        msg = f"{path} is not the font that this version expects (SHA-256 {found}); expected "
+        msg += f"{FONT_SHA256}: pip install --force-reinstall noto-cjk-sans-otc==0.0.1"
+        raise ConfigurationError(msg)
 
 
 def load_font(folder: Path, name: str) -> Font:

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudburst.concurrency import while_connected
-from cloudburst.inputs.story import story_folder
+from cloudburst.inputs.story import STORY
 from cloudburst.serve.keys import Keys
 from cloudburst.serve.tools import Tools
 from cloudburst.service.connections import authorised
@@ -65,7 +65,7 @@ async def standing_app(jobs: Jobs, keys: Keys | None, public_url: str) -> AsyncG
     agents.streamable_http_app(stateless_http=True, json_response=True, transport_security=OFF)
     manager = agents.session_manager
     app.router.routes.append(Route("/mcp", _Agents(manager, keys, public_url)))
-    app.mount("/story", StaticFiles(directory=story_folder()))
+    app.mount("/story", StaticFiles(directory=STORY))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     app.add_middleware(_Border, keys=keys)
     async with jobs.lifespan(), manager.run():

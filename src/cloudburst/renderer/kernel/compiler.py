@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 from .targets import SOURCES, V3, KernelTarget, source_hash
 
-# Requirement of the wheel that contains clang for all targets. 0.13 cannot link the libraries for
-# Windows without the C library.
+# Requirement of the wheel that contains clang for all targets.
 ZIGLANG = "ziglang>=0.17"
 
 # Maximum time for one library, in seconds. The first one for macOS takes 3 s with zig.
@@ -33,7 +32,7 @@ _FLAGS = (
 # Extensions of x86-64-v3. The name of the level would need gcc 11 or clang 12.
 _V3_FLAGS = ("-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe")
 # Systems in zig's notation. The version of glibc has no effect, because it is not linked.
-_ZIG_SYSTEMS = {"linux": "linux-gnu.2.17", "macos": "macos", "windows": "windows-gnu"}
+_ZIG_SYSTEMS = {"linux": "linux-gnu.2.17", "macos": "macos"}
 
 
 class KernelCompileError(Exception):
@@ -91,8 +90,6 @@ def _system_flags(target: KernelTarget, *, is_zig: bool) -> tuple[str, ...]:
             # otherwise be the name within the library.
             strip = ("-s",) if is_zig else ("-Wl,-x",)
             return ("-fPIC", *strip, f"-Wl,-install_name,@rpath/{target.file_name}")
-        case "windows":
-            return ("-s", "-nostdlib", *(() if is_zig else ("-Wl,--no-insert-timestamp",)))
 
 
 def _processor_flags(target: KernelTarget, *, is_zig: bool) -> tuple[str, ...]:

@@ -9,11 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define API __declspec(dllexport)
-#else
 #define API __attribute__((visibility("default")))
-#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* ---- Vectors of int16, on which the zoom is built --------------------------------------------
@@ -479,13 +475,4 @@ API int32_t kernel_supports_v3(void) {
 }
 #else
 API int32_t kernel_supports_v3(void) { return 0; }
-#endif
-
-#if defined(_WIN32)
-/* Entry point of the library, instead of the one of the C run-time library. */
-int __stdcall DllMainCRTStartup(void *module, unsigned long reason, void *reserved);
-int __stdcall DllMainCRTStartup(void *module, unsigned long reason, void *reserved) {
-    (void)module, (void)reason, (void)reserved;
-    return 1;
-}
 #endif

@@ -7,14 +7,13 @@ the standard library and each other, by relative imports.
 from __future__ import annotations
 
 import hashlib
-import os
+import platform
 import sys
-import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-System: TypeAlias = Literal["linux", "macos", "windows"]
+System: TypeAlias = Literal["linux", "macos"]
 
 KERNEL_FOLDER = Path(__file__).parent
 SOURCES = KERNEL_FOLDER / "kernel.c", KERNEL_FOLDER / "vectors.c"
@@ -29,9 +28,9 @@ MISSING_KERNEL = (
 # (AMD).
 V3 = "v3"
 
-_SYSTEMS: dict[str, System] = {"linux": "linux", "darwin": "macos", "win32": "windows"}
+_SYSTEMS: dict[str, System] = {"linux": "linux", "darwin": "macos"}
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_SUFFIXES: dict[System, str] = {"linux": ".so", "macos": ".dylib", "windows": ".dll"}
+_SUFFIXES: dict[System, str] = {"linux": ".so", "macos": ".dylib"}
 
 
 class KernelTarget(NamedTuple):
@@ -60,13 +59,13 @@ TARGETS = tuple(
 )
 
 
-def targets_for(platform: str, machine: str) -> tuple[KernelTarget, ...]:
+def targets_for(system_name: str, machine: str) -> tuple[KernelTarget, ...]:
     """Return the targets that may run on a machine, the baseline first, or none.
 
-    ``platform`` is a value of ``sys.platform``; ``machine`` is the processor as the system names
+    ``system_name`` is a value of ``sys.platform``; ``machine`` is the processor as the system names
     it.
     """
-    system = _SYSTEMS.get(platform)
+    system = _SYSTEMS.get(system_name)
     if system is None:
         return ()
     machine = _MACHINES.get(machine.lower(), machine.lower())
@@ -78,11 +77,8 @@ def local_targets() -> tuple[KernelTarget, ...]:
     """Return the targets that may run in this process, the baseline first."""
     if sys.maxsize < 2**32:
         return ()  # a 32 bit Python, perhaps on a 64 bit system
-    if sys.platform == "win32":
-        machine = sysconfig.get_platform().rpartition("-")[2]
-    else:
-        machine = os.uname().machine  # for an x86-64 process on a Mac with an ARM processor: x86_64
-    return targets_for(sys.platform, machine)
+    # For an x86-64 process on a Mac with an ARM processor, it is x86_64.
+    return targets_for(sys.platform, platform.machine())
 
 
 def source_hash(sources: Iterable[Path] = SOURCES) -> int:

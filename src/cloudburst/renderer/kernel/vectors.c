@@ -8,11 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define API __declspec(dllexport)
-#else
 #define API __attribute__((visibility("default")))
-#endif
 
 enum {
     LISTS = 2,        /* list 0 takes the later reference picture, list 1 the earlier one */

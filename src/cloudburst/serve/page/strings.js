@@ -49,7 +49,7 @@ export const STRINGS = {
   "price.title": ["You see the price before anything starts", "先看价格，再开始"],
   "price.text": ["This machine is free. Fargate workers exist for one run only, and a run never costs more than your limit.", "在本机渲染免费。Fargate 渲染节点只在一次运行期间存在，费用不会超过你设的上限。"],
   "story.title": ["No files at hand?", "手边没有文件？"],
-  "story.text": ["Try a story of six scenes. It renders on this machine in less than a minute.", "试试六个场景的小故事，在本机渲染不到一分钟。"],
+  "story.text": ["Try a story of two scenes. It renders on this machine in seconds.", "试试两个场景的小故事，在本机几秒就渲染好。"],
   "story.try": ["Try the story", "试试这个故事"],
   "story.name": ["Lighthouse story", "灯塔的故事"],
   "steps": ["Steps", "步骤"],

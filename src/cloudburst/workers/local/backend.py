@@ -25,6 +25,7 @@ from cloudburst.models.post_mortem_page import MAX_OUTPUT_LINES, build_page
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
 from cloudburst.models.tier import encoder_slots
 from cloudburst.ports.backend import Backend
+from cloudburst.renderer.fonts import check_font_package
 from cloudburst.service.cpu import usable_cores
 from cloudburst.service.subprocesses import child_environment
 from cloudburst.workers.http.native import FEATURES, connect, service_limits
@@ -217,4 +218,5 @@ class ProcessLauncher:
 def _inspect_machine(required_modules: Sequence[str], folder: Path | None) -> tuple[int, Path]:
     if missing := missing_requirements(*required_modules):
         raise ConfigurationError(f"this machine cannot render: {missing}")
+    check_font_package()
     return usable_cores(), (folder or Path(tempfile.gettempdir())).absolute()

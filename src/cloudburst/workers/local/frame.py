@@ -19,6 +19,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
+from cloudburst.renderer.fonts import check_font_package
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, JobOptions, RenderJob
 from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.job_output import ChildLine
@@ -72,6 +73,7 @@ async def draw_frame(
 
 
 def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
+    check_font_package()
     job = RenderJob(
         name=scene.scene.name,
         options=JobOptions.from_options(scene.drawn_options),
