@@ -1,4 +1,4 @@
-"""Code of both READMEs and of the pages Start and Compare runs, and their figures are right."""
+"""Code of the README and of the page Start runs, and their figures are right."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cloudburst.cli.app import run
 from cloudburst.testing import EmulatorConfig, FargateEmulator
-from support.doc_blocks import in_shell, run_page
+from support.doc_blocks import run_page
 from support.doc_pages import (
     READMES,
     ROOT,
     blocks,
     prose_of,
+    tables,
     text_of,
 )
 from support.old_calls import without_settings, write_env
@@ -99,7 +101,7 @@ def test_start_renders_the_story(here, capsys):
     assert "videos/01-harbour.mp4" in capsys.readouterr().out
 
 
-def test_start_has_the_price_of_ten_scenes(here):
+def test_start_has_the_price_of_ten_scenes(here, capsys):
     pictures = [path for path in STORY.iterdir() if path.suffix in {".jpg", ".png", ".webp"}]
     pictures = sorted(path for path in pictures if path.name != "watermark.png")
     Path("ten").mkdir()
@@ -109,14 +111,16 @@ def test_start_has_the_price_of_ten_scenes(here):
         with wave.open(f"ten/{number}.wav", "wb") as sound:
             sound.setparams((1, 1, 8000, 0, "NONE", ""))
             sound.writeframes(b"\x80" * 8000 * 30)
-    printed = in_shell("cloudburst plan ten --backend fargate --tier STANDARD", {}, "plan")
-    printed = re.sub(r" +$", "", printed, flags=re.MULTILINE).strip()
+    assert run(["plan", "ten", "--backend", "fargate", "--tier", "STANDARD"]) == 0
+    printed = re.sub(r" +$", "", capsys.readouterr().out, flags=re.MULTILINE).strip()
     for page in ("docs/index.md", "docs/zh/index.md"):
         assert blocks(page, "text")[0].strip() == printed
     chosen = re.search(r"(?m)^▸ +1 min 05 s .*", printed)[0]
     assert "$0.0060" in chosen
     assert "3 × STANDARD" in chosen
     assert re.search(r"1 min 18 s .* \$0\.0024 .* 1 × STANDARD", printed)
+    assert "30 s for $0.0024 to $0.0062 |" in text_of("docs/compare.md")
+    assert "$0.0062" in printed
     for page in READMES:
         assert re.search(r"\$0\.006\D.*\$0\.0024\D", " ".join(prose_of(page).split()))
 
@@ -141,6 +145,17 @@ def test_one_sentence_says_that_pictures_are_cropped(page, words):
     """Parts of a square picture are lost, which a user learns from the README, not from a video."""
     sentences = re.split(r"\. |。", " ".join(prose_of(page).split()))
     assert [one for one in sentences if all(word in one for word in words)]
+
+
+def test_comparison_has_the_figures_of_the_benchmarks():
+    measured, compared = (
+        re.split(r"[\s,]+", text_of(page)) for page in ("benchmarks/README.md", "docs/compare.md")
+    )
+    *_, (_, programs) = tables("docs/compare.md")
+    assert len(programs) == 4
+    figures = {*programs, "326", "$0.0367", "69", "$0.0021"}
+    assert figures - set(measured) == set()
+    assert figures - set(compared) == set()
 
 
 def test_moving_picture_is_small_and_moves():
