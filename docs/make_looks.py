@@ -1,211 +1,275 @@
-"""Script that draws the pictures of ``docs/looks.md``, and writes the tables that show them.
+"""Script that draws the pictures of ``docs/looks``, and writes the tables that show them.
 
-python docs/make_looks.py
+python docs/make_looks.py [NAME…]
 
-Each picture is one frame of a scene of ``examples/story``, drawn by `cloudburst.render_frame` with
-the options in its caption.
+Each picture shows a scene of ``examples/looks/scenes.json`` with the flags below the picture: as a
+loop of three seconds, or as one frame if nothing moves. Run it in the folder of the project.
 """
 # ruff: noqa: INP001
 
 from __future__ import annotations
 
 import io
+import os
 import re
+import shlex
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import anyio
+import av
 from PIL import Image
 
-from cloudburst import RenderOptions, render_frame
+from cloudburst import Client, RenderOptions, Scene, local, read_scenes, render_frame
+from cloudburst.cli.app import app
 
-PAGE = Path(__file__).with_name("looks.md")
-FOLDER = PAGE.with_name("looks")
-STORY = PAGE.parent.with_name("examples") / "story"
-WIDTH, HEIGHT = 400, 300
-"""Maximum size of a picture on the page, in pixels."""
+ROOT = Path(__file__).parents[1]
+PAGES = [*(ROOT / "docs/looks").glob("*.md"), *(ROOT / "docs/zh/looks").glob("*.md")]
+FOLDER = ROOT / "docs/looks/pictures"
+SCENES = "examples/looks/scenes.json"
+WIDTH, HEIGHT = 320, 240
+"""Maximum size of a picture, in pixels."""
+FPS = 10
+SECONDS = 3.0
+QUALITIES = (70, 40, 32, 25, 20, 15, 10)
+"""Qualities of WebP, of which the first one that makes a loop small enough is used."""
+FULL_FRAMES = {"kmin": 0, "kmax": 1}
+"""Options for loops in which everything moves: differences between frames would show blocks."""
+MAX_BYTES = 120_000
 COLUMNS = 3
 
-WORDS = """WEBVTT
 
-00:00.000 --> 00:04.000
-The <00:00.700>lamp <00:01.100>is <00:01.500>burning <00:02.200>again
-"""
-"""Subtitles with the times of words, for the options of the current word."""
-LONG = """1
-00:00:00,000 --> 00:00:09,000
-A long line of text shows how wide the subtitles of a video may become
-长句子会按照中文的换行规则自动换行，标点符号不会出现在行首
-"""
+Part: TypeAlias = tuple[float, float, float, float]
+"""Part of a video, as shares of its width and height: left, top, right, bottom."""
+TEXT: Part = (0.2, 0.6, 0.8, 1.0)
 
 
 class Look(NamedTuple):
-    """Picture of the page."""
+    """Picture of a page."""
 
     name: str
     """Name of the file, without its suffix."""
-    options: Mapping[str, Any]
-    scene: str = "01-harbour"
-    at: float = 2.0
-    """Time in the scene, in seconds."""
-    subtitle: str | None = None
-    """Content of a subtitle file in place of that of the scene."""
+    scene: str
+    """Name of the scene; empty for a film of all scenes."""
+    flags: str
+    """Options of the command line."""
+    at: float = 0.0
+    """Time of the frame that a still picture shows, or of the start of a loop, in seconds."""
+    moves: bool = True
+    part: Part = (0.0, 0.0, 1.0, 1.0)
 
-    @property
-    def caption(self) -> str:
-        """Return the options as text."""
-        parts = [f"`{name}={_text(value)}`" for name, value in self.options.items()]
-        return " ".join(parts) or "no options"
+    def options(self) -> RenderOptions:
+        """Return the options that the flags stand for."""
+        words = ["frame", SCENES, *shlex.split(self.flags)]
+        _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        look = bound.arguments.get("video")
+        return look.options() if look else RenderOptions()
 
 
-STILL: Mapping[str, Any] = {"effects": ()}
+def still(name: str, scene: str, flags: str) -> Look:
+    """Return a look of which the page shows one frame."""
+    return Look(name, scene, flags, 1.5, moves=False)
+
+
+def style(name: str, flags: str) -> Look:
+    """Return a still look of which the page shows the text."""
+    return still(name, "words", flags)._replace(part=TEXT)
+
+
+def word(name: str, flags: str, scene: str = "words") -> Look:
+    """Return a look of which the page shows the words one after the other."""
+    return Look(name, scene, flags, part=TEXT)
+
+
+_MOTION = "--motion-amount 0.3"
+_MARK = "--watermark examples/story/watermark.png"
 LOOKS: Mapping[str, Sequence[Look]] = {
-    "picture": (
-        Look("cover", {"size": "square"}, "04-beacon"),
-        Look("contain", {"size": "square", "fit": "contain"}, "04-beacon"),
-        Look("backdrop", {"size": "4:5", "fit": "contain", "backdrop": "#203048"}, "04-beacon"),
-        Look("focus-left", {"size": "portrait", "focus": "0.2 0.5"}, "06-morning"),
-        Look("focus-right", {"size": "portrait", "focus": "0.8 0.5"}, "06-morning"),
-        Look("wide", {"size": "1920x816"}, "04-beacon"),
+    "size": (
+        still("cover", "morning", "--size square"),
+        still("contain", "morning", "--size square --fit contain"),
+        still("backdrop", "morning", "--size 4:5 --fit contain --backdrop '#203048'"),
+        still("focus-left", "morning", "--size portrait --focus 0.3,0.5"),
+        still("focus-right", "morning", "--size portrait --focus 0.75,0.5"),
+        still("wide", "morning", "--size 1920x816"),
     ),
     "motion": (
-        Look("zoom-start", {"effects": "zoom_in", "motion_amount": 0.5}, "02-cloud", 0.0),
-        Look("zoom-end", {"effects": "zoom_in", "motion_amount": 0.5}, "02-cloud", 4.0),
-        Look(
-            "zoom-focus",
-            {"effects": "zoom_in", "motion_amount": 0.5, "focus": "0.75 0.4"},
-            "02-cloud",
-            4.0,
-        ),
-        Look("pan-start", {"effects": "pan_right", "motion_amount": 0.4}, "06-morning", 0.0),
-        Look("pan-end", {"effects": "pan_right", "motion_amount": 0.4}, "06-morning", 4.0),
-        Look("fade-in", {"effects": "", "fade_in": 2.0}, "06-morning", 0.8),
-        *(
-            Look(
-                f"panorama-{at:g}",
-                {"size": "square", "effects": "pan_right", "panorama": True},
-                "06-morning",
-                at,
-            )
-            for at in (0.0, 2.0, 4.0)
-        ),
+        Look("zoom-in", "harbour", f"--effects zoom_in {_MOTION}"),
+        Look("zoom-out", "cloud", f"--effects zoom_out {_MOTION}"),
+        Look("zoom-focus", "harbour", "--effects zoom_in --motion-amount 0.5 --focus 0.75,0.4"),
+        Look("pan-left", "harbour", f"--effects pan_left {_MOTION}"),
+        Look("pan-right", "harbour", f"--effects pan_right {_MOTION}"),
+        Look("pan-up", "cloud", f"--effects pan_up {_MOTION}"),
+        Look("pan-down", "cloud", f"--effects pan_down {_MOTION}"),
+        Look("easing", "cloud", f"--effects zoom_in {_MOTION} --motion-easing ease_in_out"),
+        Look("panorama", "harbour", "--size square --effects pan_right --panorama"),
     ),
-    "subtitles": (
-        Look("default", {}),
-        Look("outline", {"background_box": False}),
-        Look("english", {"language": "english", "background_box": False}),
-        Look("font", {"font": "Noto Sans CJK TC", "font_size": 30}),
-        Look("colours", {"background_box": False, "text_color": "#ffd84a", "outline_width": 0.1}),
-        Look(
-            "outline-colour",
-            {"background_box": False, "outline_color": "#b03030", "outline_width": 0.12},
-        ),
-        Look("shadow", {"background_box": False, "shadow": 0.12, "shadow_color": "#000000c0"}),
-        Look("box", {"box_color": "#1f3c88d0", "box_padding": "0.6 0.3"}),
-        Look("opacity", {"background_opacity": 0.6}),
-        Look("position", {"subtitle_position": "top-left"}),
-        Look("margin", {"subtitle_position": "bottom-left", "subtitle_margin": "0.02 0.04"}),
-        Look("width", {"subtitle_width": 0.45}, subtitle=LONG),
+    "fades": (
+        Look("fade-in", "morning", "--fade-in 1.5"),
+        Look("fade-out", "morning", "--fade-out 1.5"),
     ),
     "captions": (
-        Look("classic", {"caption": "classic"}),
-        Look("karaoke", {"caption": "karaoke"}, subtitle=WORDS),
-        Look("pop", {"caption": "pop"}, subtitle=WORDS),
-        Look("classic-square", {"caption": "classic", "size": "square"}, subtitle=LONG),
-        Look("karaoke-color", {"caption": "karaoke", "highlight": "color"}, subtitle=WORDS),
-        Look("pop-box", {"caption": "pop", "highlight": "box"}, subtitle=WORDS),
+        word("classic", "--caption classic"),
+        word("karaoke", "--caption karaoke"),
+        word("pop", "--caption pop"),
+        word("karaoke-chinese", "--caption karaoke", "chinese"),
+        word("pop-chinese", "--caption pop", "chinese"),
+        Look("pop-portrait", "words", "--caption pop --size portrait --focus 0.75,0.5"),
     ),
-    "words": (
-        Look("word-colour", {"highlight": "color"}, subtitle=WORDS),
-        Look("word-box", {"highlight": "box"}, subtitle=WORDS),
-        Look(
-            "word-own-colour",
-            {"highlight": "color", "highlight_color": "#ff7f50", "background_box": False},
-            subtitle=WORDS,
+    "watermarks": (
+        still("mark", "words", _MARK),
+        still("mark-corner", "words", f"{_MARK} --watermark-position bottom-right"),
+        still(
+            "mark-faint",
+            "words",
+            f"{_MARK} --watermark-width 0.4 --watermark-opacity 0.4"
+            " --watermark-position center --watermark-margin 0",
         ),
     ),
-    "watermark": (
-        Look("mark", {"watermark": "watermark.png"}, "05-starlight"),
-        Look(
-            "mark-corner",
-            {"watermark": "watermark.png", "watermark_position": "bottom-right"},
-            "05-starlight",
+    "styles": (
+        style("default", ""),
+        style("outline", "--no-background-box"),
+        style("english", "--no-background-box --language english"),
+        style("font", "--font 'Noto Sans CJK TC' --font-size 30"),
+        style("colours", "--no-background-box --text-color '#ffd84a' --outline-width 0.1"),
+        style("outline-colour", "--no-background-box --outline-color '#b03030'"),
+        style("shadow", "--no-background-box --shadow 0.12 --shadow-color '#000000c0'"),
+        style("box", "--box-color '#1f3c88d0' --box-padding 0.6,0.3 --box-radius 0.5"),
+        style("opacity", "--background-opacity 0.6"),
+        still("position", "words", "--subtitle-position top-left"),
+        still("margin", "words", "--subtitle-position bottom-left --subtitle-margin 0.02,0.04"),
+        still("width", "long", "--subtitle-width 0.5"),
+    ),
+    "highlights": (
+        word("color", "--highlight color"),
+        word("box-word", "--highlight box"),
+        word("grow", "--highlight grow"),
+        word(
+            "own-color",
+            "--highlight color --highlight-color '#ff7f50' --no-background-box",
         ),
-        Look(
-            "mark-large",
-            {
-                "watermark": "watermark.png",
-                "watermark_position": "top-right",
-                "watermark_width": 0.3,
-                "watermark_margin": 60,
-                "watermark_opacity": 0.5,
-            },
-            "05-starlight",
-        ),
+        word("words", "--words-at-once 2 --animation pop"),
+        word("lines", "--subtitle-width 0.35 --subtitle-lines 1", "long"),
+    ),
+    "transitions": (
+        Look("fade", "", "--transition fade --transition-seconds 1", 3.5),
+        Look("crossfade", "", "--transition crossfade --transition-seconds 1", 2.0),
+        Look("gap", "", "--film-gap 0.8", 4.4),
+        Look("card", "", "--transition fade", 0.5),
     ),
 }
-"""Pictures of each section of the page."""
+"""Pictures of each section of the pages."""
 
 
-def tables(page: str) -> str:
-    """Return the page with the tables of all pictures."""
+def tables(page: str, folder: str) -> str:
+    """Return the page with the tables of all its pictures, whose folder has a relative path."""
     for section, looks in LOOKS.items():
         begin, end = f"<!-- pictures of {section} -->", f"<!-- end of {section} -->"
-        block = "\n".join([begin, *_table(looks), end])
-        page, count = re.subn(f"(?s){begin}.*?{end}", lambda _, text=block: text, page)
-        assert count == 1, f"{PAGE.name}: expected one {begin}"
+        block = "\n".join([begin, *_table(looks, folder), end])
+        page = re.sub(f"(?s){begin}.*?{end}", lambda _, text=block: text, page)
     return page
 
 
-def _table(looks: Sequence[Look]) -> Iterator[str]:
+def folder_of(page: Path) -> str:
+    """Return the path of the folder of pictures relative to the page."""
+    return Path(os.path.relpath(FOLDER, page.parent)).as_posix()
+
+
+def _table(looks: Sequence[Look], folder: str) -> Iterator[str]:
     for start in range(0, len(looks), COLUMNS):
         row = looks[start : start + COLUMNS]
-        pictures = (f"![{look.name}]({FOLDER.name}/{look.name}.jpg)" for look in row)
+        pictures = (f"![{look.name}]({folder}/{look.name}.webp)" for look in row)
         yield ""
         yield f"| {' | '.join(pictures)} |"
         yield "|" + "---|" * len(row)
-        yield f"| {' | '.join(look.caption for look in row)} |"
+        yield f"| {' | '.join(f'`{look.flags}`' if look.flags else '–' for look in row)} |"
     yield ""
 
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value) or '""'
+def small(picture: Image.Image, part: Part) -> Image.Image:
+    """Return a part of the picture in the size in which the page shows it."""
+    left, top, right, bottom = part
+    width, height = picture.size
+    picture = picture.crop((width * left, height * top, width * right, height * bottom))
+    picture = picture.convert("RGB")
+    picture.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    return picture
 
 
-async def draw(look: Look, folder: Path) -> Image.Image:
-    """Return the frame of a look; ``folder`` is for its subtitles."""
-    files = {path.suffix: path for path in STORY.glob(f"{look.scene}.*")}
-    scene = {
-        "name": look.scene,
-        "image": next(files[s] for s in (".jpg", ".png", ".webp") if s in files),
-        "audio": next(files[s] for s in (".mp3", ".m4a") if s in files),
-        "subtitle": files[".srt"],
-    }
-    if look.subtitle is not None:
-        scene["subtitle"] = folder / f"{look.name}.txt"
-        scene["subtitle"].write_text(look.subtitle, encoding="utf-8")
-    options = {**STILL, **look.options}
-    if "watermark" in options:
-        options["watermark"] = STORY / options["watermark"]
-    picture = await render_frame(scene, look.at, options=RenderOptions.model_validate(options))
-    return Image.open(io.BytesIO(picture))
+def loop(video: Path, start: float, part: Part) -> list[Image.Image]:
+    """Return the frames of a loop, which begins at a time in the video."""
+    pictures = list[Image.Image]()
+    with av.open(str(video)) as file:
+        for frame in file.decode(video=0):
+            passed = (frame.time or 0.0) - start
+            if len(pictures) / FPS <= passed < SECONDS:
+                pictures.append(small(frame.to_image(), part))
+    return pictures
+
+
+def encode(pictures: Sequence[Image.Image]) -> bytes:
+    """Return the pictures as one file, in the best quality that is small enough."""
+    first, *others = pictures
+    moving = {"save_all": True, "append_images": others, "duration": 1000 // FPS, "loop": 0}
+    for quality in QUALITIES:
+        if others and quality < QUALITIES[0]:
+            moving |= FULL_FRAMES
+        file = io.BytesIO()
+        first.save(file, "WEBP", quality=quality, **moving if others else {})
+        if file.tell() <= MAX_BYTES:
+            return file.getvalue()
+    raise ValueError(f"more than {MAX_BYTES} bytes")
+
+
+async def draw(look: Look) -> Image.Image:
+    """Return the picture of a still look."""
+    frame = await render_frame(scene_of(look), look.at)
+    return small(Image.open(io.BytesIO(frame)), look.part)
+
+
+def film(look: Look, folder: Path) -> Path:
+    """Return the film of all scenes with the flags of a look."""
+    path = folder / f"{look.name}.mp4"
+    flags = ["--to", str(folder / look.name), "--film", str(path), "--quiet"]
+    command = [sys.executable, "-m", "cloudburst.cli", "render", SCENES, *flags]
+    subprocess.run([*command, *shlex.split(look.flags)], check=True, cwd=ROOT)
+    return path
+
+
+def scene_of(look: Look) -> Scene:
+    """Return the scene that a look shows, with the name and the options of the look."""
+    scene = next(one for one in read_scenes(SCENES) if one["name"] == look.scene)
+    own = RenderOptions.model_validate(scene.get("options", {}))
+    return Scene.model_validate(
+        scene | {"name": look.name, "options": look.options().overridden_by(own)}
+    )
 
 
 async def main() -> None:
-    """Draw all pictures and write the page."""
-    FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for look in (look for looks in LOOKS.values() for look in looks):
-            picture = (await draw(look, Path(folder))).convert("RGB")
-            picture.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-            picture.save(FOLDER / f"{look.name}.jpg", quality=80)
-    known = {f"{look.name}.jpg" for looks in LOOKS.values() for look in looks}
+    """Draw all pictures, or those with the names, and write the tables of the pages."""
+    known = {look.name: look for looks in LOOKS.values() for look in looks}
     for path in FOLDER.iterdir():
-        if path.name not in known:
+        if path.stem not in known:
             path.unlink()
-    PAGE.write_text(tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    looks = [known[name] for name in sys.argv[1:] or known]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        moving = [scene_of(look) for look in looks if look.moves and look.scene]
+        async with Client(local()) as client:
+            (await client.render_all(moving, to=folder)).raise_for_failures()
+        for look in looks:
+            if not look.moves:
+                pictures = [await draw(look)]
+            else:
+                video = folder / f"{look.name}.mp4" if look.scene else film(look, folder)
+                pictures = loop(video, look.at, look.part)
+            (FOLDER / f"{look.name}.webp").write_bytes(encode(pictures))
+    for page in PAGES:
+        text = tables(page.read_text("utf-8"), folder_of(page))
+        page.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
