@@ -26,12 +26,6 @@ ROOT = DOCS.parent
 SITE = ROOT / "site"
 WORK = ROOT / "build" / "site"
 API = "reference/api"
-PLACEHOLDER = {
-    "repository": "https://github.com/OWNER/cloudburst",
-    "site": "https://OWNER.github.io/cloudburst/",
-    "author": "OWNER",
-}
-"""Addresses of the project as long as pyproject.toml has none."""
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _CODE = re.compile(r"(?ms)(^```.*?^```$)")
 
@@ -39,8 +33,7 @@ _CODE = re.compile(r"(?ms)(^```.*?^```$)")
 def main(arguments: Sequence[str]) -> None:
     """Build the site; the arguments are those of ``zensical build``."""
     config = tomllib.loads((DOCS / "zensical.toml").read_text("utf-8"))
-    tools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
-    about = tools.get("cloudburst", PLACEHOLDER)
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["cloudburst"]
     reference = Reference(config["api"])
     shutil.rmtree(WORK, ignore_errors=True)
     pages = WORK / "docs"
@@ -122,7 +115,7 @@ def _project(
         },
         "nav": nav,
         "site_author": about["author"],
-        "site_url": about["site"],
+        "site_url": f"{about['site']}/",
         "theme": project["theme"]
         | {"language": "zh" if chinese else "en", "custom_dir": str(DOCS / "theme")},
     }
