@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -31,6 +32,8 @@ TEMPLATE = "src/cloudburst/aws/setup/template.yaml"
 TEMPLATE_REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1", "cn-north-1", "us-gov-west-1")
 """Regions of every partition with Fargate, for which cfn-lint has schemas of the resources."""
 
+WHEEL_BYTES = 1_600_000
+"""Maximum size of the wheel of a release, with the kernel for all platforms."""
 IMAGE_PYTHON = "3.13"
 """Python version of the Dockerfile."""
 LOCKS = {
@@ -169,6 +172,26 @@ def sbom(session: nox.Session) -> None:
         *(python, "docker/sbom.py", f"{session.virtualenv.location}/bin/python", "sbom.json"),
         external=True,
     )
+
+
+@nox.session(python=IMAGE_PYTHON, venv_backend="uv")
+def release(session: nox.Session) -> None:
+    """Build wheel and sdist into ``dist``, and check them; ``-- --try`` permits the placeholder."""
+    placeholders = [
+        key for key, value in PYPROJECT["tool"]["cloudburst"].items() if "OWNER" in value
+    ]
+    if placeholders and "--try" not in session.posargs:
+        session.error(f"fill in {', '.join(placeholders)} of tool.cloudburst in pyproject.toml")
+    session.install(*group("release"))
+    shutil.rmtree("dist", ignore_errors=True)
+    # One wheel with the kernel for all platforms, which zig compiles.
+    session.run("uv", "build", env={"CLOUDBURST_KERNEL": "all"}, external=True)
+    files = sorted(map(str, Path("dist").glob("cloudburst_sdk-*")))
+    session.run("twine", "check", "--strict", *files)
+    size = Path(files[0]).stat().st_size
+    session.log(f"{files[0]}: {size:,} bytes")
+    if size > WHEEL_BYTES:
+        session.error(f"expected at most {WHEEL_BYTES:,} bytes")
 
 
 @nox.session(python=HERE)

@@ -51,11 +51,13 @@ class KernelTarget(NamedTuple):
         return "-".join(filter(None, parts)) + _SUFFIXES[self.system]
 
 
-# Targets of a wheel for all platforms.
-TARGETS = tuple(
-    KernelTarget(system, machine, variant)
-    for system in _SUFFIXES
-    for machine, variant in (("x86_64", ""), ("x86_64", V3), ("aarch64", ""))
+# Targets of a wheel for all platforms. Macs with Intel processors use the baseline of it.
+TARGETS = (
+    KernelTarget("linux", "x86_64"),
+    KernelTarget("linux", "x86_64", V3),
+    KernelTarget("linux", "aarch64"),
+    KernelTarget("macos", "x86_64"),
+    KernelTarget("macos", "aarch64"),
 )
 
 
