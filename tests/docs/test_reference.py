@@ -7,6 +7,7 @@ import re
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ from cloudburst import (
     fargate,
     read_scenes,
 )
+from cloudburst.errors import FaultCode
 from cloudburst.inputs.scene_files import MAX_SCENES
 from cloudburst.media.font_tables import MAX_FONT_BYTES
 from cloudburst.media.input_rules import (
@@ -46,7 +48,15 @@ from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
 from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
 from support.doc_blocks import in_shell, run_page
-from support.doc_pages import ROOT, blocks, is_said_by_the_package, quoted, table_of, tables
+from support.doc_pages import (
+    ROOT,
+    blocks,
+    is_said_by_the_package,
+    quoted,
+    table_of,
+    tables,
+    text_of,
+)
 from support.failure_pages import maker
 from support.old_calls import NAMES, OLD_NAMES, without_settings
 from support.short_story import short_story
@@ -132,6 +142,9 @@ def test_the_scenes_of_the_file_are_rendered(here):
 def test_faults_of_a_scene_are_printed(here, capsys):
     run_page(SCENES)
     assert capsys.readouterr().out.startswith("three image missing ")
+    assert re.findall(r"`(\w+)`[,.]", text_of(SCENES).partition("the codes do not:")[2]) == [
+        *get_args(FaultCode)
+    ]
 
 
 @pytest.mark.parametrize(

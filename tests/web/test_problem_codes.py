@@ -1,8 +1,6 @@
-"""Codes of problems: each one arises from bad input, and the pages and the fixes have each one."""
+"""Codes of problems: each one arises from bad input, and the fixes have each one."""
 
-import re
 from io import BytesIO
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -17,7 +15,6 @@ from cloudburst.models.problems import FIXES, code_of, fix_of
 from support.web_apps import job_form, open_jobs
 
 pytestmark = pytest.mark.anyio
-PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 CODES = get_args(FaultCode)
 
 
@@ -66,11 +63,6 @@ def test_a_text_that_no_font_has_is_a_fault_of_its_own():
     (checked,) = check_scenes([scene], RenderOptions(), Limits())
     assert [fault.code for fault in checked.undrawable] == ["no_font"]
     assert {*BAD, "no_font"} == set(CODES), "each code arises in a test of this file"
-
-
-def test_the_page_has_each_code_and_its_fix():
-    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
-    assert [row for row in rows if row[0] in CODES] == [(code, FIXES[code]) for code in CODES]
 
 
 def test_each_fix_is_that_of_a_fault_of_an_error_or_of_a_status():
