@@ -239,9 +239,21 @@ def ssh(here, monkeypatch):
 async def test_workers_over_ssh_render_and_end(ssh, make_scene, service, monkeypatch):
     space, watch = ssh
     monkeypatch.setenv("SERVICE", service)
-    report = await space["render_there"]([make_scene(name) for name in ("one", "two")])
+    async with Client(space["over_ssh"]) as client:
+        report = await client.render_all([make_scene("one"), make_scene("two")], to="videos")
     assert report.status is Status.COMPLETE
     assert {worker.backend for worker in report.workers} == {"ssh"}
+    assert not watch.left_after(2)
+
+
+@pytest.mark.real
+@pytest.mark.anyio
+async def test_a_machine_without_the_service_is_reported(ssh, make_scene, monkeypatch):
+    space, watch = ssh
+    monkeypatch.setenv("SERVICE", "missing-python")
+    async with Client(space["over_ssh"]) as client:
+        report = await client.render_all([make_scene()], to="videos")
+    assert re.search(r"ssh render-[12]: exit 127", str(report.errors[0]))
     assert not watch.left_after(2)
 
 
