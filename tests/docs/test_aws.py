@@ -85,11 +85,10 @@ def account(new_account, monkeypatch):
 
 @pytest.fixture
 def story(make_scene, tmp_path):
-    """Two short scenes with the names of the example."""
+    """A short scene with the name of one of the example."""
     folder = tmp_path / "examples" / "story"
     folder.mkdir(parents=True)
-    for name in ("01-harbour", "02-cloud"):
-        make_scene(name, seconds=0.2, folder=folder)
+    make_scene("01-harbour", seconds=0.2, folder=folder)
     return folder
 
 
@@ -207,11 +206,12 @@ def test_aws_in_ten_minutes(account, story, shell):
             "init --destroy --dry-run": shell,
         },
     )
-    assert len(list(Path("videos").glob("*.mp4"))) == 2
+    assert len(list(Path("videos").glob("*.mp4"))) == 1
     assert Path("cloudburst.yaml").read_text("utf-8").startswith("AWSTemplateFormatVersion")
     assert not ecs.list_clusters()["clusterArns"]
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(120)
 def test_the_first_hour(account, make_scene, shell, tmp_path):
@@ -269,25 +269,38 @@ def costs_account(monkeypatch):
         yield emulator
 
 
-@pytest.mark.real
-@pytest.mark.timeout(120)
-def test_costs(costs_account, story, shell, monkeypatch, capsys):
-    def in_the_project(code):
+@pytest.fixture
+def output(shell, monkeypatch):
+    """Compare the block of a command with its output for the whole example."""
+
+    def compare(code):
         with monkeypatch.context() as patch:
             patch.chdir(ROOT)
             shell(code)
 
+    return compare
+
+
+@pytest.mark.parametrize("code", blocks(COSTS, "console"))
+def test_prices_and_plans_are_shown_as_they_are(code, output):
+    output(code)
+
+
+@pytest.mark.nightly
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_costs(costs_account, story, shell, output, capsys):
     run_page(
         COSTS,
         instead={
-            "plan examples/story": in_the_project,
+            "plan examples/story": output,
             "--budget 0.50": shell,
             "--deadline 10m": shell,
-            "cloudburst prices": shell,
+            "cloudburst prices": output,
         },
     )
     out = capsys.readouterr().out
-    assert out.count("2 videos of 2 scenes") == 1  # of the burst
+    assert out.count("1 video of 1 scene") == 1  # of the burst
     assert re.search(r"^machine None \d+ \S+ 0\S* (True|False)$", out, re.MULTILINE)
     assert re.search(r"^complete \$0\.\d+ \(estimate\)\n\$0\.\d+$", out, re.MULTILINE)
 
@@ -385,6 +398,7 @@ def test_from_s3_to_s3(films, shell, capsys):
     assert FILMS in Path("run.json").read_text("utf-8")
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(120)
 def test_files_in_s3(films, shell, monkeypatch, tmp_path, capsys):
