@@ -91,15 +91,12 @@ def _project(
     project = dict(config["project"])
     sections = {title: one for section in project["nav"] for title, one in section.items()}
     made = [f"{API}/{name}.md" for name in (*config["api"], COMMANDS)]
-    known = {page for section in sections.values() for page in section}.union(made)
-    others = (page.relative_to(pages).as_posix() for page in sorted(pages.rglob("*.md")))
-    sections["Other"] = [one for one in others if not one.startswith("zh/") and one not in known]
     nav = list[dict[str, Any]]()
     for title, section in sections.items():
         entries = _entries(section, pages, chinese=chinese)
         if title == "Reference":
             entries.append({"API": _entries(made, pages, chinese=chinese)})
-        nav.append({config["chinese"].get(title, title) if chinese else title: entries})
+        nav.append({config["chinese"][title] if chinese else title: entries})
     if not chinese:
         sections["Reference"] += made
         llms = {"full_output": "llms-full.txt", "sections": _summaries(sections, pages)}
@@ -127,7 +124,7 @@ def _entries(section: Iterable[str], pages: Path, *, chinese: bool) -> list[dict
     for page in section:
         if chinese and (pages / "zh" / page).exists():
             entries.append({_title(pages / "zh" / page): f"zh/{page}"})
-        elif (pages / page).exists():
+        else:
             title = _title(pages / page)
             entries.append({f"{title}（英文）" if chinese else title: page})
     return entries
@@ -150,7 +147,7 @@ def _summaries(
         return ""
 
     return {
-        title: [{page: summary(pages / page)} for page in section if (pages / page).exists()]
+        title: [{page: summary(pages / page)} for page in section]
         for title, section in sections.items()
     }
 

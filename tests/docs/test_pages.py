@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
 from itertools import dropwhile, groupby
+from pathlib import Path
 
 import pytest
 from cyclopts import App
@@ -31,6 +33,8 @@ TRANSLATIONS = {
     **{page: page.replace("/zh/", "/") for page in PAGES if page.startswith("docs/zh/")},
 }
 """English page of each Chinese one."""
+MAX_WORDS, MAX_PAGE_WORDS = 28_000, 2_500
+"""Limits of English words in all pages together, and in one of them, with their code."""
 FOREIGN_FLAGS = {"--env-file"}
 """Flags of docker."""
 ASSIGNMENT = re.compile(r"\w+=")
@@ -158,3 +162,61 @@ def test_a_translation_links_to_translations(chinese):
     english = {target(chinese, link) for link in links(chinese) if "://" not in link}
     translated = {page for page in TRANSLATIONS.values() if page != "README.md"}
     assert english & translated == set()
+
+
+def named_pages(path: Path) -> Iterator[str]:
+    """Yield the pages that a module of tests names, also by parts of their paths."""
+    tree = ast.parse(path.read_text("utf-8"))
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    for page in PAGES:
+        name = Path(page)
+        whole = page in texts
+        in_parts = {f"/{name.name}", name.name, name.stem} & texts and {
+            f"{name.parent}",
+            f"{name.parent}/",
+            name.parent.name,
+        } & texts
+        if whole or in_parts:
+            yield page
+
+
+def test_each_page_with_code_has_a_test():
+    texts = {path: path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    paths = [
+        path for path, text in texts.items() if re.search(r"doc_blocks import .*run_page", text)
+    ]
+    tested = {page for path in paths for page in named_pages(path)}.union(TRANSLATIONS)
+    assert [page for page in PAGES if code_of(page) and page not in tested] == []
+
+
+def words_of(page: str) -> int:
+    return len((ROOT / page).read_text("utf-8").split())
+
+
+COUNTED = [page for page in PAGES if page not in TRANSLATIONS]
+
+
+@pytest.mark.parametrize("page", COUNTED)
+def test_a_page_is_short(page):
+    assert words_of(page) <= MAX_PAGE_WORDS
+
+
+def test_all_pages_are_short():
+    assert sum(map(words_of, COUNTED)) <= MAX_WORDS
+
+
+def test_each_page_is_two_clicks_from_the_readme():
+    """On GitHub there is no navigation."""
+    near = {"README.md", "docs/index.md"}
+    for _ in range(2):
+        near |= {
+            target(page, link)
+            for page in near & {*PAGES}
+            for link in links(page)
+            if "://" not in link
+        }
+    assert [page for page in COUNTED if page not in near] == []

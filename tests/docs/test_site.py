@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from support.project import ROOT
+from support.doc_pages import PAGES, ROOT
 
 CONFIG = tomllib.loads((ROOT / "docs/zensical.toml").read_text("utf-8"))
 API = CONFIG["api"]
@@ -19,6 +19,18 @@ SAME_AS = {
     }
 }
 """Names that a module exports from another one, where the reference has them."""
+
+
+def test_the_navigation_has_each_page_once():
+    sections = [pages for section in CONFIG["project"]["nav"] for pages in section.values()]
+    listed = sorted(f"docs/{page}" for pages in sections for page in pages)
+    english = (page for page in PAGES if page.startswith("docs/"))
+    assert listed == [page for page in english if not page.startswith("docs/zh/")]
+
+
+def test_each_section_has_a_chinese_name():
+    names = [name for section in CONFIG["project"]["nav"] for name in section]
+    assert list(CONFIG["chinese"]) == names
 
 
 @pytest.mark.parametrize(
