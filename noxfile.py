@@ -196,7 +196,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def demo(session: nox.Session) -> None:
-    """Render the story in ``examples`` on this machine, into ``cloudburst-demo``."""
+    """Render the demo on this machine, into ``cloudburst-demo``."""
     session.install(".[local,cli]")
     session.run("cloudburst", "demo", *session.posargs)
 

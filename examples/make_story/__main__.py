@@ -141,7 +141,7 @@ def main(wanted: Sequence[str]) -> None:
         print(image, audio, subtitle)
         if name := DEMO_SCENES.get(scene.name):
             small = picture.finish(grain=0).resize(DEMO_SIZE, Image.Resampling.LANCZOS)
-            small.save(DEMO / f"{name}.webp", quality=50, method=6)
+            small.save(DEMO / f"{name}.webp", quality=45, method=6)
             speak(scene, DEMO / f"{name}.ogg")
             shutil.copy(OUT / subtitle, DEMO / f"{name}.srt")
             files = {"image": "webp", "audio": "ogg", "subtitle": "srt"}
