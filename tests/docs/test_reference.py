@@ -173,7 +173,7 @@ def test_a_limit_of_inputs(first, numbers):
 
 
 @pytest.mark.real
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_the_commands_run(here):
     short_story(here, "01-harbour")
     small = "--size 320x240 --quiet"
@@ -264,7 +264,7 @@ def test_each_fault_has_its_number_and_its_test():
 
 
 @pytest.mark.real
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 def test_a_script_moves(here, capsys, monkeypatch):
     short_story(here, "01-harbour")
     old = "from cloudburst_fargate.fargate_operation import execute_parallel_batches\n"
