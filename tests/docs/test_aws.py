@@ -32,7 +32,7 @@ from support.doc_pages import ROOT, blocks, prose_of, quoted, table_of
 from support.emulator_calls import client, until
 from support.old_calls import without_settings
 from support.s3_account import account as s3_account
-from support.s3_account import content, keys
+from support.s3_account import content, keys, settings_of
 from support.setup_accounts import bare
 from support.short_waits import shorten_waits
 
@@ -325,15 +325,17 @@ def test_what_a_forgotten_task_costs():
 
 
 @pytest.mark.anyio
-async def test_tags(costs_account):
+async def test_tags():
     """A task has the tags that the page names and no others."""
     spec = TaskSpec(scene="第一幕 <1>", run="run-1", language="english")
     request = LaunchRequest(spec=spec, token="token", secrets=new_key())
-    async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
-        await backend.launcher.launch(request)
+    with s3_account(provisioning=600) as emulator:
+        async with fargate(settings_of(emulator))(Timeouts(), Tier.STANDARD) as backend:
+            await backend.launcher.launch(request)
+        (task,) = emulator.tasks
     (sentence,) = re.findall(r"group by the tags of the tasks: ([^.]+)\.", prose_of(COSTS))
-    assert costs_account.tasks[0].started_by == "cloudburst/run-1"
-    assert costs_account.tasks[0].tags == {
+    assert task.started_by == "cloudburst/run-1"
+    assert task.tags == {
         "CreatedBy": "animagent",
         "Purpose": "video-generation",
         "Scene": "第一幕 _1_",
@@ -341,7 +343,7 @@ async def test_tags(costs_account):
         "Project": "CloudBurst",
         "cloudburst:run": "run-1",
     }
-    assert set(quoted(sentence)) == costs_account.tasks[0].tags.keys()
+    assert set(quoted(sentence)) == task.tags.keys()
 
 
 SCENES = {
