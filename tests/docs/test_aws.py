@@ -325,6 +325,7 @@ def test_what_a_forgotten_task_costs():
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_tags():
     """A task has the tags that the page names and no others."""
     spec = TaskSpec(scene="第一幕 <1>", run="run-1", language="english")
