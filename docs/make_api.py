@@ -71,6 +71,7 @@ class Reference:
     def _describe(self, name: str, without: Iterable[str]) -> Iterator[str]:
         value = _value(name)
         short = name.rpartition(".")[2]
+        self._owner = short if isinstance(value, type) else ""
         yield from (f"## {short}", "")
         if isinstance(value, type):
             yield from self._describe_class(value, short, without)
@@ -78,16 +79,11 @@ class Reference:
             yield from self._describe_function(value, short)
         else:
             if get_origin(value):
-                yield from (
-                    "```python",
-                    f"{short} = {_type_text(value)}".replace("`", ""),
-                    "```",
-                    "",
-                )
+                kind = _type_text(value).replace("`", "")
+                yield from (f"```python\n{short} = {kind}\n```", "")
             yield from self._text(_text_below(name))
 
-    def _describe_class(self, cls: type, name: str, without: Iterable[str]) -> Iterator[str]:
-        self._owner = name
+    def _describe_class(self, cls: type[Any], name: str, without: Iterable[str]) -> Iterator[str]:
         is_model = issubclass(cls, BaseModel | enum.Enum | Exception) or is_dataclass(cls)
         if not is_model and "__init__" in vars(cls) and f"{name}()" not in without:
             yield from (f"```python\n{_signature(cls, name)}\n```", "")
@@ -113,13 +109,12 @@ class Reference:
             if f"{name}.{member}" not in without:
                 yield from (f"### {name}.{member}", "")
                 yield from self._describe_function(method, member)
-        self._owner = ""
 
     def _describe_function(self, value: Any, name: str) -> Iterator[str]:
         yield from (f"```python\n{_signature(value, name)}\n```", "")
         yield from self._text(inspect.getdoc(value) or "")
 
-    def _fields(self, cls: type) -> dict[str, tuple[str, str, str]]:
+    def _fields(self, cls: type[Any]) -> dict[str, tuple[str, str, str]]:
         """Return kind of value, default and meaning of each attribute that has a docstring."""
         texts = self._attribute_texts(cls)
         hints = _hints(cls)
@@ -143,7 +138,7 @@ class Reference:
                     found[name] = (_type_text(kind), "", inspect.getdoc(member) or "")
         return found
 
-    def _attribute_texts(self, cls: type) -> dict[str, str]:
+    def _attribute_texts(self, cls: type[Any]) -> dict[str, str]:
         """Return the docstring of each attribute of a class and of its bases in the package."""
         found: dict[str, str] = {}
         for base in reversed(_own_bases(cls)):
@@ -250,7 +245,7 @@ def _hints(value: Any) -> dict[str, Any]:
         return getattr(value, "__annotations__", {})
 
 
-def _defaults(cls: type) -> dict[str, str]:
+def _defaults(cls: type[Any]) -> dict[str, str]:
     if not is_dataclass(cls):
         return {}
     return {
@@ -260,11 +255,11 @@ def _defaults(cls: type) -> dict[str, str]:
     }
 
 
-def _own_bases(cls: type) -> list[type]:
+def _own_bases(cls: type[Any]) -> list[type[Any]]:
     return [base for base in cls.__mro__ if base.__module__.startswith("cloudburst.")]
 
 
-def _methods(cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+def _methods(cls: type[Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
     for base in reversed(_own_bases(cls)):
         for name, member in vars(base).items():
             method = getattr(member, "__func__", member)

@@ -143,7 +143,7 @@ def _summaries(
         for paragraph in _CODE.sub("", page.read_text("utf-8")).split("\n\n"):
             if paragraph.strip() and paragraph[0] not in "#|-*!<>":
                 text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", " ".join(paragraph.split()))
-                return text.split(". ")[0].rstrip(".:") + "."
+                return text.split(". ")[0].rstrip(".:")
         return ""
 
     return {
