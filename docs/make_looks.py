@@ -179,14 +179,18 @@ def folder_of(page: Path) -> str:
 
 
 def _table(looks: Sequence[Look], folder: str) -> Iterator[str]:
-    for start in range(0, len(looks), COLUMNS):
-        row = looks[start : start + COLUMNS]
-        pictures = (f"![{look.name}]({folder}/{look.name}.webp)" for look in row)
-        yield ""
-        yield f"| {' | '.join(pictures)} |"
-        yield "|" + "---|" * len(row)
-        yield f"| {' | '.join(f'`{look.flags}`' if look.flags else '–' for look in row)} |"
+    columns = min(COLUMNS, len(looks))
+    # The head is empty: narrow screens show the rows without it.
+    yield from ("", "|" + " |" * columns, "|" + "---|" * columns)
+    for start in range(0, len(looks), columns):
+        cells = (_cell(look, folder) for look in looks[start : start + columns])
+        yield f"| {' | '.join(cells)} |"
     yield ""
+
+
+def _cell(look: Look, folder: str) -> str:
+    flags = f"<br>`{look.flags}`" if look.flags else ""
+    return f"![{look.name}]({folder}/{look.name}.webp){flags}"
 
 
 def small(picture: Image.Image, part: Part) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import re
 import shlex
@@ -134,18 +135,16 @@ def test_every_option_that_changes_the_picture_is_shown(looks):
 
 
 def test_the_table_of_captions_has_the_options_that_they_stand_for():
-    page = text_of("docs/looks/subtitles.md")
-    for name in CAPTIONS["classic"]:
-        cells = [cell_of(options[name]) for options in CAPTIONS.values()]
-        assert f"| `{name}` | {' | '.join(cells)} |\n" in page
+    for name, options in CAPTIONS.items():
+        cell = ", ".join(itertools.starmap(given_text, options.items()))
+        assert f"| `{name}` | {cell} |\n" in text_of("docs/looks/subtitles.md")
 
 
-def cell_of(value):
+def given_text(name, value):
     if value is None:
-        return "by `language`"
-    if isinstance(value, str):
-        return f"`{value}`"
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        return f"`{name}` by `language`"
+    shown = str(value).lower() if isinstance(value, bool) else value
+    return f"`{name}={shown if isinstance(shown, str) else f'{shown:g}'}`"
 
 
 @pytest.mark.real
