@@ -309,6 +309,13 @@ def head(method: str, path: str, *lines: str) -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", key, *lines, "", ""]).encode()
 
 
+def test_a_service_with_arguments_does_not_start() -> None:
+    command = [sys.executable, "-m", "cloudburst.service", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "the service has no arguments: environment variables configure it\n"
+
+
 def test_malformed_requests_get_an_answer(start: Start) -> None:
     service = start(stall_seconds="1")
     sha = "0" * 64

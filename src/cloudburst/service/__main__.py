@@ -16,6 +16,8 @@ def _end(number: int, _: FrameType | None) -> None:
 
 def main() -> int:
     """Run the service until it stops, and return the exit code."""
+    if sys.argv[1:]:
+        sys.exit("the service has no arguments: environment variables configure it")
     # The service handles signals itself once it is serving. Before that, process 1 of a container
     # would ignore them, because signals have no default action for process 1.
     for number in stop_signals():
