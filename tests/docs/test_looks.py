@@ -182,7 +182,7 @@ def test_the_code_of_all_pages_makes_videos_and_films(here):
             "again": 17,
             "film": 17,
             "with-music": 20,
-            "music": 1.6,
+            "music": 7.9,
             "tale": length(Path("examples/story/05-starlight.m4a")),
         },
         abs=0.3,
