@@ -100,6 +100,27 @@ def test_a_killed_pipeline_goes_on_where_it_stopped(on_fargate, our_account, tmp
     assert usd == pytest.approx(float(sum(bills)), abs=6e-5)
 
 
+@pytest.mark.nightly
+def test_an_interrupted_pipeline_keeps_its_videos_and_leaves_no_process(tmp_path):
+    watch = Watch(temp=tmp_path / "temp")
+    watch.temp.mkdir()
+    environment = watch.environment | {"AWS_SUBNET_ID": ""}
+    with start(tmp_path, environment, unfinished=NAMES[-1]) as process:
+        output = ""
+        while ": done" not in output:
+            output += (line := process.stdout.readline())
+            assert line, output
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert not watch.left_after(1)
+    (name,) = {name for kind, name in told(output.splitlines()) if kind == "done"}
+    with av.open(str(tmp_path / "story-videos" / f"{name}.mp4")) as video:
+        assert video.duration > 0
+    assert not list((tmp_path / "story-videos").glob("*.part"))
+    assert not (tmp_path / "story.mp4").exists()
+
+
 def run_twice(folder: Path, environment: dict[str, str]) -> float:
     """Kill the program after three videos, run it again, and return the bill that it prints."""
     with start(folder, environment, unfinished=NAMES[-1]) as process:
