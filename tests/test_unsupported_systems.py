@@ -16,6 +16,7 @@ def run(code, names):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("words", [["demo"], ["frame", "scenes.json"], ["emulate"]])
 def test_a_system_without_the_modules_of_unix_is_named(tmp_path, monkeypatch, make_scene, words):
     make_scene("scenes")
@@ -36,6 +37,7 @@ def test_the_client_needs_no_modules_of_unix():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("module", ["starlette", "python_multipart"])
 def test_web_without_its_extra_names_the_command(module):
     done = run("import cloudburst.web", [module])

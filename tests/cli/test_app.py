@@ -57,7 +57,9 @@ def cloudburst(*arguments: str, seconds: float = 60) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.nightly), "gbk"]
+)
 def test_output_without_the_characters_is_english_with_question_marks(
     folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
@@ -250,6 +252,7 @@ def without(*modules: str, arguments: list[str]) -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("module", "arguments", "extra"),
     [
@@ -267,6 +270,7 @@ def test_without_the_extra_it_says_what_to_install(
     assert done.stderr == line
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("arguments", "output"),
     [

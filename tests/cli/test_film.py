@@ -118,13 +118,13 @@ def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path, here):
     write_sound(tmp_path / "music" / "piece.wav", sine(0, 48_000))
     words = ("--to", "out", "--film", "story.mp4", "--workers", "1", "--size", "480x270")
     words = (*words, "--film-music", "music/piece.wav")
-    done = cloudburst("render", tmp_path, *words, folder=tmp_path)
+    done = here("render", str(tmp_path), *words)
     assert done.returncode == 0, done.stderr
     assert "Film: story.mp4" in done.stdout
     film = (tmp_path / "story.mp4").read_bytes()
     (tmp_path / "story.mp4").unlink()
 
-    again = cloudburst("resume", "--to", "out", "--json", folder=tmp_path)
+    again = here("resume", "--to", "out", "--json")
     assert again.returncode == 0, again.stderr
     *events, report = map(json.loads, again.stdout.splitlines())
     assert (report["film"], report["film_error"]) == (str(tmp_path / "story.mp4"), None)
@@ -196,6 +196,7 @@ def test_the_scenes_of_the_demo_have_one_shape_and_become_a_film(here, tmp_path,
     check_scenes_of_film(request.film, scenes, lambda name: tmp_path / f"{name}.mp4")
 
 
+@pytest.mark.nightly
 def test_a_scene_file_has_positions_in_the_voice_of_the_film(here, tmp_path):
     Image.new("RGB", (32, 18), "teal").save(tmp_path / "a.png")
     write_sound(tmp_path / "voice.wav", sine(0, 60_000))

@@ -108,7 +108,8 @@ def movements(tmp_path_factory) -> list[FilmScene]:
     ]
 
 
-@pytest.mark.parametrize("transition", ["cut", "fade", "crossfade"])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("transition", ["crossfade", "cut", "fade"])
 def test_known_and_searched_movements_are_joined(movements, transition, tmp_path):
     """Two decoders show the same, also where pictures of a transition were encoded again."""
     film, _ = film_of(tmp_path, movements, transition=transition, transition_seconds=0.5)
@@ -224,6 +225,7 @@ def test_transitions_encode_only_what_they_touch(scenes, tmp_path, transition):
     assert same >= 30 + 31
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("transition", "changed"), [("crossfade", 15), ("fade", 8)])
 def test_of_videos_rendered_for_a_film_only_the_transitions_are_encoded(
     tmp_path, transition, changed

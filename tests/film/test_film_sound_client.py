@@ -192,6 +192,7 @@ async def test_scenes_that_come_and_end_before_the_voice_make_no_film(folder):
     assert not (folder / "film.mp4").exists()
 
 
+@pytest.mark.nightly
 async def test_crossfades_begin_at_the_positions_in_the_voice(folder):
     report = await render(
         told(), film_audio="voice.wav", transition="crossfade", transition_seconds=0.2
@@ -221,6 +222,7 @@ async def test_broken_music_fails_the_film_and_the_videos_stay(folder):
     assert not (folder / "film.mp4").exists()
 
 
+@pytest.mark.nightly
 async def test_loudness_of_the_run_is_that_of_the_film(folder):
     scenes = [{"name": "a", "image": "a.png", "audio": "music.wav"}]
     options = SMALL.overridden_by(RenderOptions(loudness=-30.0))

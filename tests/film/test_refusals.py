@@ -34,7 +34,7 @@ def encoded(folder: Path, name: str, scene: FilmScene, *options: str) -> FilmSce
     return made
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

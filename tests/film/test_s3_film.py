@@ -165,6 +165,7 @@ async def test_a_worker_mixes_the_sound_of_the_film(emulator, scenes, state, tmp
     assert level() < loud - 0.05
 
 
+@pytest.mark.nightly
 async def test_a_worker_draws_the_subtitles_of_the_film(emulator, state, tmp_path):
     write_sound(tmp_path / "voice.wav", sine(0, 48_000))
     put(emulator, obj("in/voice.wav"), (tmp_path / "voice.wav").read_bytes())

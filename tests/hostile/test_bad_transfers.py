@@ -268,7 +268,7 @@ DELIVERIES: dict[str, tuple[Answer, type[CloudburstError]]] = {
 OF_THE_BUCKET = ["refused", "missing", "expired", "busy", "forbidden address"]
 
 
-@pytest.mark.few(10, spread=True)
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("name", EITHER | FETCHES)
 async def test_a_fetch(client, caplog, name):
     caplog.set_level(logging.DEBUG)

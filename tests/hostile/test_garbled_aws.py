@@ -84,7 +84,7 @@ async def rendered(emulator, garbler, scenes, out, *, timeouts=TIMEOUTS, on=None
         return await run.settled()
 
 
-@pytest.mark.few(7, spread=True)
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 async def test_two_garbled_answers_cost_a_run_nothing(make_scenes, tmp_path, case):
     """What AWS has done all the same is found again by its token; what it has not is repeated."""
@@ -113,7 +113,7 @@ OUTAGES = [
 ]
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("kind", "moment"), OUTAGES, ids=str)
 async def test_a_login_page_for_all_calls_for_some_seconds(make_scenes, tmp_path, kind, moment):
     """The page is gone before a stop may no longer take: then no task is left."""
@@ -135,6 +135,7 @@ async def test_a_login_page_for_all_calls_for_some_seconds(make_scenes, tmp_path
         assert not emulator.live
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("moment", [WorkerLaunched, WorkerReady, SceneCompleted])
 async def test_a_login_page_that_stays_ends_the_run_with_a_report(make_scenes, tmp_path, moment):
     """Nobody can stop tasks then: the report says so, and `cloudburst cleanup` finds them."""
@@ -189,7 +190,7 @@ QUESTIONS = {
 ASKED = list(itertools.product(QUESTIONS, KINDS))
 
 
-@pytest.mark.few(24, spread=True)
+@pytest.mark.few(8, spread=True)
 @pytest.mark.parametrize(("operation", "kind"), ASKED, ids=str)
 async def test_a_question_outside_of_a_run_gets_no_answer(monkeypatch, operation, kind):
     monkeypatch.setattr("cloudburst.aws.client.client.MAX_ATTEMPTS", 1)

@@ -64,7 +64,7 @@ def test_the_check_before_a_run_is_fast_and_finds_broken_tables(
 
 @pytest.mark.real
 @pytest.mark.timeout(120)
-@pytest.mark.few(12, spread=True)
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("case", FONTS, ids=lambda case: case.name.replace(" ", "-"))
 def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: FontCase) -> None:
     file = tmp_path / "font"

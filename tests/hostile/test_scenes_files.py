@@ -142,7 +142,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.timeout(60)  # ends the test run if a case hangs
-@pytest.mark.few(12, spread=True)
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("case", CASES)
 def test_a_hostile_file_is_refused_in_time(
     case: str, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -33,6 +33,7 @@ def without_compilers(monkeypatch):
     monkeypatch.setattr(kernels, "find_compiler", lambda environ: None)
 
 
+@pytest.mark.few(1)
 @pytest.mark.real
 @pytest.mark.parametrize("architecture", ["amd64", "arm64"])
 def test_libraries_are_compiled_once(cache, architecture, monkeypatch, zig):
@@ -46,6 +47,7 @@ def test_libraries_are_compiled_once(cache, architecture, monkeypatch, zig):
         find_kernels(architecture, cache)
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 def test_an_installed_library_of_another_source_is_not_used(cache, tmp_path, monkeypatch, zig):
     """A checkout has libraries of this machine, perhaps of an earlier source."""

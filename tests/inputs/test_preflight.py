@@ -294,6 +294,7 @@ def test_a_heic_picture_is_upright_and_whole(files: Path, name: str) -> None:
     assert fault.found.startswith("a HEIC or AVIF picture that ends too early")
 
 
+@cache
 def webp_kinds() -> dict[str, bytes]:
     """Pictures of each form that WebP has; the noise makes them large."""
     turned = Image.Exif()

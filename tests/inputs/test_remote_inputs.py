@@ -171,6 +171,7 @@ SOUNDS: dict[str, tuple[tuple[str, ...], bool]] = {
 }
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("kind", SOUNDS)
 def test_sounds_are_measured_by_their_header(store: RemoteStore, kind: str, tmp_path: Path) -> None:
     options, known = SOUNDS[kind]

@@ -236,6 +236,7 @@ def test_what_is_just_allowed():
     assert len(parse_cues(cues(200, step=1000, length=1000, text="y" * 2000))) == 200
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize(
     "unit",
     ["<", "<a", "{", "{\\", "{\\an8}", "&lt;", " ", "\n", "0:00:00,0 -->", "\u0301", "<<b>"],

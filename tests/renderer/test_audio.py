@@ -52,7 +52,7 @@ def refused(folder: Path, limit: float = 60) -> str:
     return fault.found
 
 
-@pytest.mark.few(6, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("options", "least"),
     [
@@ -134,6 +134,7 @@ def test_mono_is_as_loud_in_both_channels(tmp_path: Path) -> None:
     assert noise_ratio(sound[::2], sound[1::2]) > 70
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("kind", ["wav", "flac"])
 @pytest.mark.parametrize("channels", [3, 4, 5, 6, 8])
 def test_more_channels_are_mixed_as_by_ffmpeg(tmp_path: Path, channels: int, kind: str) -> None:
@@ -310,6 +311,7 @@ def test_a_wrong_file_is_not_printed(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("rate", [44_100, 48_000])
 @pytest.mark.parametrize(("first", "count"), [(0, 4), (20, 1), (20, 9)])
 def test_corrupt_packets_leave_the_rest_in_its_place(

@@ -82,6 +82,7 @@ late \U0001f9ff
 """
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("first", [0, 1, 13, 30, 60])
 @pytest.mark.parametrize(
     ("effects", "film"),
@@ -112,6 +113,7 @@ LONG = {
 }
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("language", LONG)
 @pytest.mark.parametrize(("is_portrait", "background_box"), [(False, True), (True, False)])
 def test_long_lines_wrap(tmp_path, language, is_portrait, background_box):

@@ -45,7 +45,7 @@ def darkened(luma: Image.Image, light: float) -> Image.Image:
     return luma.point([round(16 + (value - 16) * light) for value in range(256)])
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.real
 @pytest.mark.parametrize("effects", [[], ["zoom_in"]], ids=["still", "moving"])
 @pytest.mark.parametrize(

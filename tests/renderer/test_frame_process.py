@@ -102,7 +102,7 @@ def test_the_pixels_are_those_that_are_encoded(tmp_path, monkeypatch, options, f
         assert found.tobytes() != to_picture(encoded[frame - 16]).tobytes()
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.real
 @pytest.mark.parametrize(("at", "state"), [(0, 0), (0.29, 0), (0.3, 1), (0.6, 2), (1.19, 3)])
 def test_a_still_video_shows_the_frame_of_its_state(tmp_path, monkeypatch, at, state):
@@ -138,6 +138,7 @@ def test_the_length_is_that_of_the_video(tmp_path, name):
     assert voice.frames == prepare_audio(folder, 3600).frames
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("at", "name", "raw", "field", "found"),

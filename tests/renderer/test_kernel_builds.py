@@ -75,6 +75,7 @@ def test_no_access_outside_of_memory(variant, expected, tmp_path):
     assert checksum(str(program)) == expected
 
 
+@pytest.mark.nightly
 @needs_compiler
 def test_the_sanitizers_find_an_error(tmp_path):
     """A kernel that reads one sample beyond the end of a row is found."""
@@ -101,6 +102,7 @@ def test_b_pictures_are_the_same_with_and_without_optimisation_and_stay_in_their
     assert len(found) == 1
 
 
+@pytest.mark.nightly
 @needs_compiler
 def test_the_sanitizers_find_a_b_picture_that_leaves_its_memory(tmp_path):
     source, program = tmp_path / "vectors.c", tmp_path / "fuzz"
@@ -153,6 +155,7 @@ def test_each_compiler_computes_the_same(name, tmp_path):
     assert len(set(results)) == 4
 
 
+@pytest.mark.few(1)
 @needs_compiler
 @pytest.mark.parametrize("name", compilers())
 def test_libraries_are_reproducible_and_need_no_other(name, tmp_path, monkeypatch):

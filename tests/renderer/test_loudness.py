@@ -85,7 +85,7 @@ def loud(folder: Path, sound: array[float], target: float, **job: Any) -> dict[s
     return rendered_here(folder)
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("target", [-30, -16])
 @pytest.mark.parametrize("name", SOUNDS)
 def test_a_video_has_the_wanted_loudness(tmp_path: Path, name: str, target: float) -> None:

@@ -25,6 +25,7 @@ def texts_of(video: Path) -> tuple[dict[str, str], str | None]:
         return found, container.streams.audio[0].metadata.get("language")
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("options", "texts", "language"),

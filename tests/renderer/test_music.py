@@ -52,6 +52,7 @@ def mixed(folder: Path, music: array[float], voice: array[float], **options: Any
     return played(finish(mixed_track(folder, job, lambda _: None), folder / "video.mp4"))
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("options", "factor"),
     [({}, 0.2), ({"music_volume": 0.6}, 0.6), ({"music_volume": "1"}, 1), ({"music_volume": 0}, 0)],
@@ -63,7 +64,7 @@ def test_the_volume_is_a_factor(tmp_path: Path, options: dict[str, Any], factor:
     assert level == pytest.approx(0.5 * factor, rel=0.02, abs=1e-4)
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -96,6 +97,7 @@ def test_music_that_is_not_repeated_ends_in_silence(tmp_path: Path) -> None:
     assert max(map(abs, window(sound, 0.78, 1.5))) < 0.001
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("seconds", "fade"), [(3, 1), (1, 0.5), (1, 60)])
 def test_the_music_fades_in_and_out(tmp_path: Path, seconds: float, fade: float) -> None:
     sound = rendered_sound(tmp_path, music=MUSIC, duration=seconds, music_fade=fade, music_volume=1)
@@ -180,6 +182,7 @@ def test_the_mix_of_loud_sounds_does_not_clip(tmp_path: Path) -> None:
     assert 0.85 < max(map(abs, sound)) <= 0.95
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("music", "options", "found"),
     [
@@ -248,6 +251,7 @@ def test_the_music_ends_with_a_video_of_another_frame_rate(tmp_path: Path, fps: 
 HOSTILE = {"wav of 64 channels", "wav that claims hours", "m4a of 40 million samples"}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "case", [case for case in SOUNDS if case.name in HOSTILE], ids=lambda case: case.name
 )

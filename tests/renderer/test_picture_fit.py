@@ -85,6 +85,7 @@ TURNS = {
 """Turn of the stored picture that the turn of each EXIF orientation undoes."""
 
 
+@pytest.mark.few(8, spread=True)
 @pytest.mark.parametrize("size", [(3000, 900), (900, 3000)])
 @pytest.mark.parametrize("orientation", sorted(TURNS))
 def test_the_focus_is_a_point_of_the_picture_as_it_is_seen(file, orientation, size):
@@ -99,6 +100,7 @@ def test_the_focus_is_a_point_of_the_picture_as_it_is_seen(file, orientation, si
     )
 
 
+@pytest.mark.few(8, spread=True)
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 @pytest.mark.parametrize(
     ("size", "options", "box"),
@@ -212,6 +214,7 @@ def edges(picture):
     return sum(ImageStat.Stat(ImageChops.difference(picture, other)).mean[0] for other in moved)
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("effect", ["zoom_in", "pan_right"])
 @pytest.mark.parametrize("amount", [0.1, 0.3])
 def test_a_movement_shows_the_detail_of_a_large_picture_evenly(file, effect, amount):

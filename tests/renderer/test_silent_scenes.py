@@ -13,6 +13,7 @@ from support.render_job import lay_job, outcome, rendered_here
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("seconds", "frames"), [(0.1, 3), (0.7, 21), (2.1, 63), (1.01, 30), (1.02, 31)]
 )

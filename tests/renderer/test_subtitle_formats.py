@@ -39,6 +39,7 @@ def letters(picture, *, red):
 LINE = {"start": "0:00:00.00", "end": "0:00:01.00"}
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("subtitle", "place", "lines", "red"),
     [
@@ -58,6 +59,7 @@ def test_text_is_drawn_where_its_file_says(tmp_path, subtitle, place, lines, red
     assert letters(picture, red=not red) < 20
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("subtitle", "warnings"),
     [

@@ -21,7 +21,7 @@ SECONDS = 0.717
 """Length of the audio; no multiple of a frame."""
 
 
-@pytest.mark.few(5, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("effects", [[], ["zoom_in"]], ids=["still", "moving"])
 @pytest.mark.parametrize(
     ("options", "size"),
@@ -80,6 +80,7 @@ def test_a_frame_has_a_whole_number_of_samples(fps: int) -> None:
     assert samples_per_frame(fps) * fps == 48_000
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("fps", "seconds"), [(24, 5), (60, 5)])
 def test_key_frames_keep_their_distance_in_seconds(
     tmp_path: Path, fps: int, seconds: float
@@ -115,6 +116,7 @@ def test_still_and_moving_videos_of_a_format_can_be_joined(
     strict_decode(joined)
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("size", "mark"),
     [("720p", (6, 6, 166, 86)), ("square", (10, 10, 145, 77)), ("1440x2560", (14, 14, 194, 104))],

@@ -132,7 +132,7 @@ VTT = "WEBVTT\n\n00:00.100 --> 00:00.700\n{}\n"
 LRC = "[00:00.10]{}\n[00:00.70]"
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("file", "options"),

@@ -194,6 +194,7 @@ async def test_a_job_does_not_fail_if_no_process_can_be_started(
         await to.until(job, "done")
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(("gops", "started"), [(100_000, 2), (100_001, 0), (2, 1), (1, 0), (-5, 0)])
 async def test_a_child_that_announces_many_gops_gets_idle_slots_only(
     caller: OpenCaller,

@@ -221,7 +221,7 @@ def test_its_own_health_check_follows(start: Start, tmp_path: Path) -> None:
         ({"certificate": "x" * 70_000, "private_key": OURS.private_key}, "a certificate in PEM"),
     ],
 )  # fmt: skip
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 def test_what_is_no_pair_does_not_start(
     tmp_path: Path, settings: dict[str, str], said: str
 ) -> None:

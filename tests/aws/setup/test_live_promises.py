@@ -390,6 +390,7 @@ def no_sha256(monkeypatch):
     monkeypatch.setattr(api, "object_headers", lambda stored, **_: headers(stored, checksums=False))
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize(
     ("defect", "promises"),
     [

@@ -35,6 +35,7 @@ async def door(settings):
     return check
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("rule", "family"),
     [(WORLD, "IpRanges=[{CidrIp=0.0.0.0/0}]"), (WORLD_6, "Ipv6Ranges=[{CidrIpv6=::/0}]")],

@@ -145,6 +145,7 @@ async def test_stops_are_answered_badly(account, scenes, out, fault):
     assert notes(trial, "StopTask")[""] >= 2 - (fault.kind == "lost")
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     "fault",
     [

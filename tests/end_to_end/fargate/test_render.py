@@ -177,6 +177,7 @@ async def test_private_addresses_ask_nobody(our_account, client_of, make_scene, 
         assert final.cost.usd == usd_amount(60 * rate)
 
 
+@pytest.mark.nightly
 async def test_many_clients_of_one_loop(our_account, client_of, make_scene, tmp_path):
     with our_account() as aws:
 

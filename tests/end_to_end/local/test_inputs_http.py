@@ -88,7 +88,7 @@ def native(service, **changes):
     return httpx.Response(200, text=lines[-1]).json()
 
 
-@pytest.mark.few(5, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_file(service, files, name):
     good, bad = files

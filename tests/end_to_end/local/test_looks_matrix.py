@@ -261,7 +261,7 @@ def check_warnings(warnings: Sequence[str], case: Case) -> None:
     assert all(map(str.startswith, texts, expected)), warnings
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("video_format", FORMATS)
 def test_videos_with_any_two_options(video_format: str, tmp_path: Path) -> None:
     videos: list[Path] = []

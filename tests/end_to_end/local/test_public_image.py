@@ -121,6 +121,7 @@ async def test_a_scene_with_subtitles_and_a_still_picture(image, make, tmp_path)
     assert SECONDS - 0.1 < probe(tmp_path / "one.mp4").seconds < SECONDS + 2
 
 
+@pytest.mark.nightly
 async def test_left_after_its_last_byte_the_image_goes_on(image, make):
     before = len(image.made)
     async with to(image) as renderer:

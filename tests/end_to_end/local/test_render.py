@@ -207,24 +207,24 @@ async def test_a_worker_that_is_killed_each_time_ends_the_scene_with_the_reason(
 
 
 async def test_a_render_process_is_killed_and_the_scene_is_rendered_again(make_scene, out, watch):
-    def kill_render():
-        kill(watch.find("render_process"))
-
     scenes = [make_scene("long", seconds=4)]
     async with Client(local(workers=2, encoders=1)) as client:
-        async with client.stream(scenes, to=out / "once") as run:
-            events = await when_it_encodes(run, kill_render)
+        async with client.stream(scenes, to=out) as run:
+            events = await when_it_encodes(run, lambda: kill(watch.find("render_process")))
         (retried,) = [event for event in events if event.type == "scene.retried"]
         assert retried.kind == "RenderFailedError"
         assert (await run.report()).status is Status.COMPLETE
-        probe(out / "once" / "long.mp4").check(size=FULL, seconds=4)
+        probe(out / "long.mp4").check(size=FULL, seconds=4)
 
+
+@pytest.mark.nightly
+async def test_a_render_process_that_is_killed_twice_fails_its_scene(make_scene, out, watch):
     scenes = [make_scene("longer", seconds=30)]  # so that it is not done when it is killed
     async with (
         Client(local(workers=2, encoders=1), limits=Limits(attempts=2)) as client,
-        client.stream(scenes, to=out / "twice") as run,
+        client.stream(scenes, to=out) as run,
     ):
-        await when_it_encodes(run, kill_render, times=2)
+        await when_it_encodes(run, lambda: kill(watch.find("render_process")), times=2)
     (error,) = (await run.report()).errors
     assert isinstance(error, RenderFailedError)
     assert "the render failed (exit -9: no error output)" in str(error)

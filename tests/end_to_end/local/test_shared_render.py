@@ -83,6 +83,7 @@ def test_a_process_that_was_killed_between_gops_makes_the_same_file(count, alone
     assert render_job(folder).done["sha256"] == alone
 
 
+@pytest.mark.nightly
 def test_processes_that_join_a_render_at_once_make_the_same_file(alone, tmp_path):
     """One of them is killed while it starts."""
     folder = job(tmp_path / "job")

@@ -64,6 +64,7 @@ MORE_THAN_ONE_CALL = 9
 """Number of faults in a row that no single call bears, as each is sent four times."""
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("place", BUSY_PLACES)
 async def test_a_store_that_is_busy_when_a_run_begins_is_waited_for(world, place):
     scenes = world.scenes(3)  # so many that their folder is listed

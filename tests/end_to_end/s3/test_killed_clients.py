@@ -149,6 +149,7 @@ def hold_both(world, *told, overwrite):
             world.hold_objects(one.report)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("overwrite", [False, True])
 async def test_many_runs_that_begin_at_once_with_the_same_names(world, overwrite):
     scenes, told = world.scenes(2), []

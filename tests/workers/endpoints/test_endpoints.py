@@ -355,6 +355,7 @@ async def foreign_program(behave):
         yield url
 
 
+@pytest.mark.few(8, spread=True)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("protocol", [Protocol.ONESTEP, Protocol.NATIVE])
 @pytest.mark.parametrize(

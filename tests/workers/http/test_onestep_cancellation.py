@@ -71,7 +71,7 @@ async def test_renders_cancelled_by_a_scope_leave_nothing(ride, seed):
 @pytest.mark.parametrize("times", [1, 2])
 # A task that is cancelled before its first step leaves anyio's coroutine unused.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_renders_cancelled_by_asyncio_leave_nothing(ride, seed, times, everybody):
     rng, others = random.Random(seed), asyncio.all_tasks()
