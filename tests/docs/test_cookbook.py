@@ -55,14 +55,6 @@ def on_fakes(monkeypatch):
     return cloud
 
 
-@pytest.fixture
-def says(tmp_path):
-    """Variables of a shell in which `cloudburst` prints its arguments and does nothing."""
-    path = tmp_path / "says.sh"
-    path.write_text('cloudburst() { echo "$@"; }\n')
-    return {"BASH_ENV": str(path)}
-
-
 FOLDERS = {
     "videos": {"01-harbour", "02-cloud"},
     "from-table": {"harbour", "cloud"},

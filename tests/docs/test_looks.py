@@ -67,14 +67,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def says(tmp_path):
-    """Variables of a shell in which `cloudburst` prints its arguments and does nothing."""
-    path = tmp_path / "says.sh"
-    path.write_text('cloudburst() { echo "$@"; }\n')
-    return {"BASH_ENV": str(path)}
-
-
 @pytest.mark.parametrize("page", LOOKS)
 def test_the_tables_of_pictures_are_those_of_the_script(script, page):
     made = script.tables(text_of(page), script.folder_of(ROOT / page))

@@ -449,7 +449,7 @@ class JobLimits(BaseModel):
     """Maximum length of the videos of one owner's jobs that are queued or running, in seconds of
     1920x1080 at 30 frames per second; a video with more pixels in a second counts for more. Audio
     whose length is not known when the job is submitted counts as ``Limits.audio_seconds`` of the
-    client. The default is about 300 vCPU hours, or $15 on Fargate."""
+    client. The default is at most about 300 vCPU hours, or $15 on Fargate."""
     owner_bytes: Annotated[int, Field(ge=1)] = 20_000_000_000
     """Maximum size of the uploads, inputs and videos of one owner in the folder, in bytes. Inputs
     of a job that is not complete are kept as long as the job."""
