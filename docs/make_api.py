@@ -153,9 +153,7 @@ class Reference:
         for section in griffe.Docstring(docstring).parse("google", warnings=False):
             if section.kind is griffe.DocstringSectionKind.text:
                 yield from (self._linked(section.value), "")
-            elif section.kind is griffe.DocstringSectionKind.examples:
-                yield from (f"```python\n{code}\n```\n" for _, code in section.value)
-            elif section.kind in _LISTED:
+            else:
                 yield from (f"**{section.kind.value.capitalize()}**", "")
                 for item in section.value:
                     name = getattr(item, "name", None) or item.annotation
@@ -180,19 +178,10 @@ class Reference:
 
         text = re.sub(r"(?m)(?:^(?:>>>|\.\.\.) .*\n?)+", _example, text)
         text = re.sub(r"(?m)^( *)\* (\w+) +(.*)", r"\1\1* `\2`: \3", text)
-        text = re.sub(r": \((also \w+)\) +", r" (\1): ", text)
-        text = re.sub(r": retryable +", " (retryable): ", text)
+        text = re.sub(r": \(?(also \w+|retryable)\)? +", r" (\1): ", text)
         text = re.sub(r"(?m)^    (\w+Error.*?):", r"- \1:", text)
         text = re.sub(r"(?m)^(Raises.*:)$", r"\1\n", text)
         return re.sub(r"(?<!`)`([\w.]+)`(?!`)", link, text)
-
-
-_LISTED = {
-    griffe.DocstringSectionKind.parameters,
-    griffe.DocstringSectionKind.raises,
-    griffe.DocstringSectionKind.returns,
-    griffe.DocstringSectionKind.yields,
-}
 
 
 def _example(match: re.Match[str]) -> str:
@@ -294,8 +283,6 @@ def _signature(value: Any, name: str) -> str:
 def _type_text(kind: Any) -> str:
     """Return the type of a value as words and names."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin is typing.Annotated:
-        return _type_text(arguments[0])
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(_type_text, arguments)))
     if origin is Literal:
@@ -311,9 +298,6 @@ def _type_text(kind: Any) -> str:
 
 
 def _value_text(value: Any) -> str:
-    if isinstance(value, enum.Enum):
-        value = value.value if isinstance(value, str) else f"{type(value).__name__}.{value.name}"
-        return f"`{value}`"
     if isinstance(value, str):
         return f'`"{value}"`'
     text = repr(value)
