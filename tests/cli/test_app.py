@@ -124,6 +124,7 @@ def collapse_single(text: str) -> str:
     return "".join(text.split())
 
 
+@pytest.mark.few(7, spread=True)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -99,6 +99,7 @@ async def test_killed_at_any_moment_it_goes_on(ticks):
     hold(cloud, journal, events, report)
 
 
+@pytest.mark.few(24, spread=True)
 @pytest.mark.parametrize("trouble", ["plain", "lost launches", "lost stops", "public image"])
 @pytest.mark.parametrize("seconds", [0, 0.5, 7, 9, 30, 41, 45, 61, 70, 81, 82, 100])
 async def test_the_bill_of_a_resumed_run_has_the_tasks_of_both_processes(seconds, trouble):

@@ -270,7 +270,7 @@ async def test_other_formats_start_nothing(given, tmp_path, first, second, fault
     assert expected.startswith(f"{fault[2]}, as in scene_2: a film has one ")
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("size", "orientation", "is_other"),
     [

@@ -60,6 +60,7 @@ def change(folder, statement, *values):
         other.execute(statement, values)
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("moment", range(8))
 async def test_a_queue_that_is_cancelled_at_any_moment_leaves_a_job_that_goes_on(
     moment, cloud, make_scene, tmp_path

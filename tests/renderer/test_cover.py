@@ -20,7 +20,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
     return sum(level * count for level, count in enumerate(histogram)) / sum(histogram)
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.real
 @pytest.mark.parametrize("effects", [[], ["pan_left"]], ids=["still", "moving"])
 @pytest.mark.parametrize("is_portrait", [False, True])

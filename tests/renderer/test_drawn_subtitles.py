@@ -41,6 +41,7 @@ def shown(folder, text: str, **options) -> Image.Image:
     return lumas(folder / "video.mp4")[4]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("effects", [[], ["zoom_out"]])
 def test_subtitles_show_while_they_last(tmp_path, effects):
     folder = lay_job(tmp_path, effects=effects, subtitle=SRT.format(text="你好 hello"))

@@ -61,6 +61,7 @@ def zoomed(name, source, left, top, zoom, *, gap=0, size=None):
     return target.samples()
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("picture", [noise, black_and_white, line_art, photo])
 def test_zoom_differs_from_pillow_by_at_most_1(picture):
     source = GuardedPlane(*SIZE, samples=picture().tobytes())

@@ -171,6 +171,7 @@ def test_libraries_are_reproducible_and_need_no_other(name, tmp_path, monkeypatc
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
+@pytest.mark.nightly
 @needs_zig
 @pytest.mark.timeout(120)  # the first use of zig takes longer
 def test_zig_compiles_for_another_system(tmp_path):

@@ -153,6 +153,7 @@ def test_each_group_can_be_shown_alone():
     assert [frame.tobytes() for frame in decoded_luma(gops[1:], SIZE)] == whole[150:]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("frames", "amount"), [(24, 0.1), (120, 0.1), (300, 0.2)])
 def test_pictures_are_at_least_as_close_as_those_of_libx264_and_not_larger(frames, amount):
     source, other = (video(frames, amount=amount, search=search) for search in (False, True))

@@ -112,6 +112,7 @@ def test_the_music_fades_in_and_out(tmp_path: Path, seconds: float, fade: float)
     assert max(map(abs, sound[-1000:])) > 0.002  # the end of the fade is the end of the video
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("music", ["longer", "shorter"])
 def test_voice_and_music_are_added(tmp_path: Path, music: str) -> None:
     voice = melody(1.31)
@@ -146,7 +147,7 @@ def ducked(folder: Path, voice: array[float], ducking: float) -> list[float]:
     ]
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("level", [0.5, 0.1, 0.02])
 @pytest.mark.parametrize("ducking", [6, 15])
 def test_the_voice_lowers_the_music_by_an_exact_depth(
@@ -241,6 +242,7 @@ def test_ffmpeg_decodes_the_same_mix(tmp_path: Path) -> None:
     assert noise_ratio(decoded(tmp_path / "video.mp4"), sound) > 40
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("fps", [24, 50])
 def test_the_music_ends_with_a_video_of_another_frame_rate(tmp_path: Path, fps: int) -> None:
     sound = rendered_sound(tmp_path, music=MUSIC, duration=1, fps=fps, music_volume=1, music_fade=1)

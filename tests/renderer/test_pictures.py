@@ -201,6 +201,7 @@ def test_bad_pictures_are_faults(file, maker, raw, found):
     assert "10,000,000 pixels" in fault.expected
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("size", "kind", "found"),
     [

@@ -100,6 +100,7 @@ def test_a_lossy_video_is_recognised(bench, picture, tmp_path):
     assert not bench.frames.is_lossless(video(tmp_path / "lossy.mp4", [frame], "-crf", "21"))
 
 
+@pytest.mark.nightly
 def test_scores_find_the_frames_and_the_area_that_are_worse(bench, picture, tmp_path):
     """The end of the clip is damaged, below row 800 only."""
     ideal = bench.frames.ideal_frame(picture, bench.frames.WHOLE, "bt709")

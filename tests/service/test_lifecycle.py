@@ -112,6 +112,7 @@ def events(service: Process, job: str) -> Generator[list[dict[str, Any]]]:
     assert not reader.is_alive()
 
 
+@pytest.mark.nightly
 def test_sigterm_without_work_ends_at_once(start: Start) -> None:
     service = start()
     assert service.http.get("/health").status_code in {200, 500}
@@ -213,6 +214,7 @@ def test_all_ends_with_the_parent(start: Start, tmp_path: Path) -> None:
     assert list(service.folder.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_a_service_ends_after_its_lifetime(start: Start) -> None:
     service = start(lifetime_seconds="1", stop_seconds="1")
     job = service.start({"do": "hang"})

@@ -243,6 +243,7 @@ def test_an_encrypted_key_asks_nobody(tmp_path: Path) -> None:
     assert "a certificate in PEM" in refused.stderr
 
 
+@pytest.mark.nightly
 def test_empty_variables_are_none(tmp_path: Path) -> None:
     env = environment(tmp_path, {"certificate": "", "private_key": ""})
     with subprocess.Popen(SERVICE, env=env, stdout=subprocess.PIPE, text=True) as process:

@@ -225,6 +225,7 @@ BODIES = [
 ]
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
 async def test_bodies_that_are_no_json_object(body, cloud, tmp_path):
     async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
@@ -508,6 +509,7 @@ async def test_many_faults_are_listed_up_to_a_limit(cloud, tmp_path):
     assert answer.json()["message"].endswith("and 2,900 more problems")
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("duration", [True, 1e308, 14401, 0, -1, "nan"])
 async def test_a_duration_that_no_worker_accepts_is_refused_at_once(cloud, tmp_path, duration):
     async with open_jobs(cloud, tmp_path / "jobs") as (_, http):

@@ -86,6 +86,7 @@ async def test_a_scene_is_left_out(cloud, make_scene, tmp_path):
         assert [(scene["scene"], scene["state"]) for scene in scenes] == [("a", "done")]
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize(
     ("body", "field", "code"),
     [

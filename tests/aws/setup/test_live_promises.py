@@ -118,6 +118,7 @@ def no_lines(monkeypatch):
     monkeypatch.setattr(logs.CloudWatchLogs, "_get_events", lambda *_: NO_LINES)
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("defect", "promises"),
     [
@@ -160,6 +161,7 @@ async def test_a_task_that_cannot_be_reached_explains_itself_and_later_parts_are
     assert found[STOPS][0] == KEPT
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("config", "outcome", "text"),
     [
@@ -184,6 +186,7 @@ async def test_a_task_that_does_not_run_ends_its_part_only(config, outcome, text
     assert broken.keys() <= {REST, HEALTHY}, broken
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("config", "outcome", "text"),
     [

@@ -105,6 +105,7 @@ async def test_others_use_up_the_rate(account, scenes, out, wrapped):
     assert notes(trial, "RunTask")[code]
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("kind", ["lost", "dropped", "doubled"])
 async def test_launches_are_answered_badly(account, scenes, out, kind):
     with account() as aws:
@@ -127,6 +128,7 @@ async def test_an_answer_comes_too_late_for_the_caller(account, scenes, out):
     assert len(trial.tasks) == 2
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     "fault",
     [

@@ -50,6 +50,7 @@ async def test_each_worker_gets_each_font_once_and_draws_the_same(
         assert pictures[0].tobytes() == pictures[1].tobytes()
 
 
+@pytest.mark.nightly
 async def test_a_resumed_run_keeps_videos_while_their_fonts_are_the_same(
     scenes, tmp_path, monkeypatch
 ):

@@ -241,6 +241,7 @@ async def test_connections_to_our_service_are_cut(our_account, scenes, out):
     assert len(trial.tasks) == 1
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("env", ["STUB_FAIL_CREATE", "STUB_CRASH_CREATE", "STUB_CUT_DOWNLOAD"])
 async def test_a_worker_fails_at_its_first_scene(account, scenes, out, env):
     faults = {0: TaskFault(environment={env: "0"})}

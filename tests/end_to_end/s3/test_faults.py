@@ -44,7 +44,7 @@ CASES += [("wrong region", place) for place in PLACES if place != "input fetch"]
 
 
 @pytest.mark.chaos
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("name", "place"), [("internal error", "check of the folder"), *CASES])
 async def test_a_fault_that_passes(world, name, place, told_at_debug):
     scenes = world.scenes(2)

@@ -106,6 +106,7 @@ async def test_killed_while_it_renders(world):
     hold(world, told, completed(child))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("overwrite", [False, True])
 async def test_two_runs_with_the_same_names(world, overwrite):
     """Of two videos of a name, the first or the last one stays."""

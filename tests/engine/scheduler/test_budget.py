@@ -91,6 +91,7 @@ async def test_the_budget_reckons_with_the_dearest_task_until_it_is_seen():
         assert (await e.render("abcd")).status is Status.COMPLETE
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("first_run", [True, False])
 async def test_more_budget_never_gives_fewer_videos(first_run):
     """One task is billed for 173 s; the starts of four cost nearly as much."""

@@ -121,6 +121,7 @@ async def test_tasks_are_not_replaced_until_the_end_of_time():
     assert report.wall_seconds == pytest.approx(1.3 * LATE + 120 + 10, abs=4)
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("startup", [60.0, 120.0, 250.0])
 @pytest.mark.parametrize(("scenes", "workers"), [(20, 4), (8, 2)])
 async def test_when_all_starts_are_slow_the_run_is_complete(startup, scenes, workers):

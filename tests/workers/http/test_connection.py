@@ -48,6 +48,7 @@ async def test_a_scene_becomes_a_video(studio, make_scene, tmp_path):
     ]
 
 
+@pytest.mark.few(20, spread=True)
 @pytest.mark.parametrize(
     "trouble", [httpx.Response(500), httpx.Response(502), CUT, httpx.ReadTimeout("slow")]
 )

@@ -228,6 +228,7 @@ async def test_a_wrong_key_is_refused_by_the_worker(image, make_scene, caplog):
     assert "k-wrong" not in caplog.text + repr(caught.value)
 
 
+@pytest.mark.few(12, spread=True)
 @pytest.mark.parametrize("at", [0, 1, 500, 20_000])
 @pytest.mark.parametrize("trouble", [CUT, httpx.WriteError("pipe"), httpx.WriteTimeout("slow")])
 async def test_a_broken_request_is_sent_again(image, make_scene, at, trouble):

@@ -239,6 +239,7 @@ async def test_old_tls_is_refused(connect):
         assert not await renderer.is_healthy()
 
 
+@pytest.mark.few(20, spread=True)
 @pytest.mark.parametrize(
     ("address", "warns"),
     [
