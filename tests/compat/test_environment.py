@@ -266,6 +266,7 @@ async def test_ecs_cluster_name_and_ecs_task_definition_by_default(emulated):
         assert task.task_definition == "cloudburst-task:1"
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(60)  # moto takes its time to start
 async def test_docker_image(monkeypatch):
     """What ``cloudburst init`` puts into the task definition."""

@@ -183,6 +183,7 @@ async def test_fault_07_files_travel_while_scenes_encode():
     assert ideal <= report.wall_seconds <= ideal + 1
 
 
+@pytest.mark.nightly
 async def test_fault_08_no_file_is_whole_in_memory(emulated, scenes, tmp_path):
     """A sound and a video of 40 MB each, and another such scene at the same time."""
     megabytes = 40
@@ -323,7 +324,7 @@ print("not reached")
 
 @pytest.mark.real
 @pytest.mark.timeout(90)
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_fault_12_a_signal_leaves_no_task(signum, emulated, scenes, tmp_path):
     """Killed, nobody is there to stop them: they end by their own limit."""

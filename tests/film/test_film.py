@@ -200,6 +200,7 @@ def test_flash_and_click_are_within_a_frame(tmp_path):
         assert abs(sound[click]) > 0.3
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("transition", ["crossfade", "fade"])
 def test_transitions_encode_only_what_they_touch(scenes, tmp_path, transition):
     film, _ = film_of(tmp_path, scenes, transition=transition, transition_seconds=0.5)

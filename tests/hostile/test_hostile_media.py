@@ -119,7 +119,7 @@ def checked(files: dict[str, Path]) -> str | None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of broken EXIF
-@pytest.mark.few(6, spread=True)
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("case", [*HEAVY, *LIGHT], ids=lambda case: case.name.replace(" ", "-"))
 def test_a_hostile_file_costs_its_own_scene_and_no_more(
     service: Service, files: dict[str, Path], tmp_path: Path, case: Case

@@ -186,6 +186,7 @@ def test_a_video_of_any_format(size, fps, tmp_path):
     check_video(lengths, tmp_path, photo(VideoSize(*size)), fps)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("size", [(4096, 4096), (4096, 2160), (240, 4096)])
 def test_skipped_pictures_of_large_videos_are_repeated(size):
     skipped = skipped_pictures(VideoFormat(VideoSize(*size), 60))
@@ -248,6 +249,7 @@ def test_equal_gops_are_encoded_once(monkeypatch):
     assert len(encoders) == 5
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("size", [FULL, VideoSize(1080, 1920), SMALL])
 def test_skipped_pictures_do_not_depend_on_the_picture(size):
     """They are made of a grey picture; a real one has the same pictures once it is settled."""

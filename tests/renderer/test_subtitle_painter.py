@@ -435,6 +435,7 @@ def digest():
     return hashlib.sha256(repr(layers).encode()).hexdigest()
 
 
+@pytest.mark.nightly
 def test_another_process_draws_the_same_bytes():
     script = (
         "import sys; sys.path[:] = sys.argv[1:]\n"

@@ -81,7 +81,7 @@ def test_signals(ending, seed, account, scenes, tmp_path):
     assert not list((tmp_path / "state").rglob("*.json")), f"the run is not known any more: {case}"
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("count", [8, 2])
 def test_signals_in_quick_succession_count_once(count, account, scenes, tmp_path):
     """A terminal and a wrapper both send it, or somebody presses Ctrl-C several times."""

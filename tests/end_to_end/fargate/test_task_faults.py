@@ -30,6 +30,7 @@ SLOW_DOWNLOADS = {"STUB_VIDEO_BYTES": "1000000", "STUB_WRITE_BYTES_PER_SECOND": 
 ONE = Limits(workers=1)
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("fault", "told"),
     [

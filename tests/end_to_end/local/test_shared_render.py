@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 SECONDS = 55.0
 GOPS = 6
-SIZE = "640x360"
+SIZE = "426x240"
 """Size of the video: full HD takes four times the CPU time."""
 CUES = subtitle_file(
     (0, SECONDS, "a cue that stays"), *((6 * n + 1, 6 * n + 3.5, f"字幕 {n}") for n in range(9))
@@ -30,7 +30,7 @@ CUES = subtitle_file(
 
 
 def job(folder: Path) -> Path:
-    make_job(folder, photo(VideoSize(640, 360)), SECONDS, subtitle=CUES, size=SIZE)
+    make_job(folder, photo(VideoSize(426, 240)), SECONDS, subtitle=CUES, size=SIZE)
     return folder
 
 
@@ -65,7 +65,7 @@ def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
             assert process.returncode == 0
     stored = sum(path.stat().st_size for path in folder.glob("gops-*.gop"))
     assert len(results(folder)) == GOPS
-    assert stored > 100_000
+    assert stored > 50_000
     assert render_job(folder).done["sha256"] == alone
     assert sum(path.stat().st_size for path in folder.glob("gops-*.gop")) == 0
 
