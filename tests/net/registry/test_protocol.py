@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.anyio,
     # httpx does not close its own stream if a body is left early, which trio reports.
     pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <async_generator object (ByteStream|Pieces)"
+        "ignore:Exception ignored .*<async_generator object (ByteStream|Pieces)"
     ),
 ]
 
