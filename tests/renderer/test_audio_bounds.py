@@ -84,6 +84,7 @@ def test_endless_corrupt_packets_are_a_fault(tmp_path: Path) -> None:
     assert prepared(tmp_path).startswith("audio: more than 600 seconds")
 
 
+@pytest.mark.nightly
 def test_corrupt_packets_within_the_length_are_a_fault(tmp_path: Path) -> None:
     m4a_of_samples(20_000, codec=b"mp4a", size=1, chunks=20)(tmp_path / "audio")
     assert prepared(tmp_path).startswith("audio: no sound")

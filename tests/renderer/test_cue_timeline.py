@@ -73,11 +73,11 @@ def test_equal_cues_at_the_same_time_are_all_shown():
 
 
 def test_many_cues_take_little_time():
-    cues = [Cue(40 * n, 40 * n + 2000, f"{n}") for n in range(100_000)]  # 50 at once
+    cues = [Cue(40 * n, 40 * n + 2000, f"{n}") for n in range(40_000)]  # 50 at once
     began = time.process_time()
-    found = subtitle_states(cues, 100_000 * 40 * 30 // 1000, 30)
-    assert len(found) > 90_000
-    assert time.process_time() - began < 8  # 1 s alone on a machine of 2026
+    found = subtitle_states(cues, 40_000 * 40 * 30 // 1000, 30)
+    assert len(found) > 36_000
+    assert time.process_time() - began < 4  # 0.4 s alone on a machine of 2026
 
 
 def worded(start, end, *words, text="abcdef"):

@@ -157,7 +157,7 @@ def test_the_backdrop_shows_through_transparent_parts(file):
     assert blurred.getpixel((1200, 500))[0] < 60  # transparent parts are black in the backdrop
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
 def test_a_large_picture_is_contained_as_if_it_had_been_resized_at_once(file, mode):
     image = Image.linear_gradient("L").resize((3000, 6000), Image.Resampling.BICUBIC)

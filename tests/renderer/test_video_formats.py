@@ -95,7 +95,7 @@ def test_key_frames_keep_their_distance_in_seconds(
         assert keys == [0, distance]
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("options", [{"size": "square", "fps": 60}, {"size": "480x270", "fps": 24}])
 def test_still_and_moving_videos_of_a_format_can_be_joined(
     tmp_path: Path, options: dict[str, Any]

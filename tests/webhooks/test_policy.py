@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst.jobs.webhooks import outbox
@@ -24,6 +24,7 @@ def message(attempts: int) -> Message:
 FAILED = [message(attempts) for attempts in range(len(DEFAULT_POLICY.delays) + 1)]
 
 
+@settings(max_examples=25)
 @given(random=st.lists(RANDOM, min_size=len(FAILED) - 1, max_size=len(FAILED) - 1))
 def test_all_attempts_are_made_before_a_message_is_too_old(random: list[float]) -> None:
     now = 0.0

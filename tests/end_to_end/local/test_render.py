@@ -128,6 +128,7 @@ async def test_all_is_told_and_adds_up(scenes, out, watch):
         assert of_it == ["worker.launched", "worker.ready", "worker.stopped"]
 
 
+@pytest.mark.nightly
 async def test_a_video_is_replaced_only_if_it_may_be(scenes, out, watch):
     async with Client(local(workers=1), options=SMALL, limits=Limits(idle=30)) as client:
         first = await client.render(scenes[0], to=out)

@@ -69,7 +69,7 @@ async def resumed(world, scenes, **more):
     return await world.run(scenes, name="run", resume=True, film=f"{world.to}film.mp4", **more)
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", [(6, True), *product(range(1, CALLS), [True, False])])
 async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, case):
     """The run waits for new ones; without them, the videos stay, and the film has an error."""
