@@ -3,12 +3,14 @@
 nox -s docs
 
 The site of each language is built from a copy of all pages, so that links between them are checked
-as files. Of the Chinese one, only the Chinese pages are kept.
+as files. Of the Chinese one, only the Chinese pages are kept. The search of each language has its
+own index: in Chinese, Chinese pages come first, then the English ones that are not translated.
 """
 # ruff: noqa: INP001
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -28,6 +30,9 @@ WORK = ROOT / "build" / "site"
 API = "reference/api"
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _CODE = re.compile(r"(?ms)(^```.*?^```$)")
+_HAN = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+# A line break within Chinese text, which a browser would show as a space.
+_HAN_BREAK = re.compile(f"(?<={_HAN})\\n *(?={_HAN})")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,6 +60,30 @@ def main(arguments: Sequence[str]) -> None:
     shutil.rmtree(SITE, ignore_errors=True)
     shutil.move(WORK / "en", SITE)
     shutil.copytree(WORK / "zh" / "zh", SITE / "zh", dirs_exist_ok=True)
+    _divide_search()
+
+
+def _divide_search() -> None:
+    """Give each language its index for the search; that of Chinese is beside its pages."""
+    english, chinese = (
+        json.loads(path.read_text("utf-8"))
+        for path in (SITE / "search.json", WORK / "zh" / "search.json")
+    )
+    own, others = list[dict[str, Any]](), list[dict[str, Any]]()
+    for item in chinese["items"]:
+        page = item["location"].partition("#")[0]
+        if page.startswith("zh/"):
+            own.append(item | {"location": item["location"].removeprefix("zh/")})
+        elif not (SITE / "zh" / page / "index.html").exists():
+            others.append(item | {"location": f"../{item['location']}"})
+    english["items"] = [one for one in english["items"] if not one["location"].startswith("zh/")]
+    chinese["items"] = own + others
+    for path, index in (("search.json", english), ("zh/search.json", chinese)):
+        (SITE / path).write_text(json.dumps(index, ensure_ascii=False), "utf-8")
+    for page in (SITE / "zh").rglob("*.html"):
+        up = "/".join([".."] * (len(page.relative_to(SITE / "zh").parts) - 1)) or "."
+        text = re.sub(r'"base":"[./]+"', f'"base":"{up}"', page.read_text("utf-8"))
+        page.write_text(text, "utf-8")
 
 
 def _linked(text: str, page: Path, about: Mapping[str, str], reference: Reference) -> str:
@@ -80,7 +109,7 @@ def _linked(text: str, page: Path, about: Mapping[str, str], reference: Referenc
         return f"{begin}{about['repository']}/{kind}/main/{inside}{end}"
 
     parts = _CODE.split(text)
-    parts[::2] = [_LINK.sub(absolute, part) for part in parts[::2]]
+    parts[::2] = [_LINK.sub(absolute, _HAN_BREAK.sub("", part)) for part in parts[::2]]
     return "".join(parts)
 
 
@@ -103,6 +132,9 @@ def _project(
         project["plugins"] = project["plugins"] | {"llmstxt": llms}
     translations = (page.relative_to(pages / "zh") for page in pages.glob("zh/**/*.md"))
     urls = [f"{page.with_suffix('').as_posix()}/".removesuffix("index/") for page in translations]
+    palette = [dict(one) for one in project["theme"]["palette"]]
+    for one in palette if chinese else ():
+        one["toggle"] = one["toggle"] | {"name": config["chinese"][one["toggle"]["name"]]}
     return project | {
         "extra": {
             "alternate": True,
@@ -114,7 +146,11 @@ def _project(
         "site_author": about["author"],
         "site_url": f"{about['site']}/",
         "theme": project["theme"]
-        | {"language": "zh" if chinese else "en", "custom_dir": str(DOCS / "theme")},
+        | {
+            "language": "zh" if chinese else "en",
+            "custom_dir": str(DOCS / "theme"),
+            "palette": palette,
+        },
     }
 
 

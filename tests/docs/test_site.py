@@ -28,9 +28,10 @@ def test_the_navigation_has_each_page_once():
     assert listed == [page for page in english if not page.startswith("docs/zh/")]
 
 
-def test_each_section_has_a_chinese_name():
+def test_each_section_and_palette_has_a_chinese_name():
     names = [name for section in CONFIG["project"]["nav"] for name in section]
-    assert list(CONFIG["chinese"]) == names
+    palettes = [palette["toggle"]["name"] for palette in CONFIG["project"]["theme"]["palette"]]
+    assert list(CONFIG["chinese"]) == names + palettes
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,18 @@ async def test_tools_are_described(agent, root):
         job = tools["render"].input_schema["properties"]["job"]
         assert job["properties"]["scenes"]["items"]["required"] == ["name"]
         assert "list_looks" in job["properties"]["options"]["description"]
+        assert "below --root" in job["properties"]["scenes"]["items"]["description"]
+
+
+async def test_an_unknown_argument_is_refused_by_its_name(agent):
+    async with agent() as client:
+        text = await refused(client, "job", id="0" * 32)
+        assert text == "job has no argument id; arguments: ['job', 'wait_seconds']"
+        text = await refused(client, "render", scenes=[SCENE], job={"scenes": [SCENE]})
+        assert text == "render has no argument scenes; arguments: ['job', 'wait_seconds']"
+        text = await refused(client, "list_looks", x=1)
+        assert text == "list_looks has no argument x; arguments: []"
+        assert (await called(client, "job"))["jobs"] == []
 
 
 async def test_local_files_are_rendered_and_paths_are_returned(agent, root):

@@ -49,6 +49,7 @@ for _part in (_JOB, _SCENES["items"]):
         "type": "object",
         "description": "Options of the look: see the tool list_looks.",
     }
+_SCENES["items"]["description"] += " For `cloudburst mcp`, also a path below --root."
 JobJson: TypeAlias = Annotated[dict[str, Any], WithJsonSchema(_JOB)]
 SceneJson: TypeAlias = Annotated[dict[str, Any], WithJsonSchema(_SCENES["items"])]
 # The operation checks the items: pydantic would describe each invalid one of millions.
@@ -67,6 +68,13 @@ class AgentServer(MCPServer):
         async with stdio_server(stdin=cast("Any", lines)) as (reader, writer):
             server = self._lowlevel_server
             await server.run(reader, writer, server.create_initialization_options())
+
+    async def call_tool(self, name: str, arguments: Json, context: Any = None) -> Any:
+        """Refuse unknown arguments."""
+        tools = {one.name: one.input_schema["properties"] for one in await self.list_tools()}
+        if unknown := ", ".join(sorted(arguments.keys() - tools.get(name, arguments))):
+            raise ToolError(f"{name} has no argument {unknown}; arguments: {[*tools[name]]}")
+        return await super().call_tool(name, arguments, context)
 
 
 class Tools:
@@ -148,10 +156,9 @@ class Tools:
         """Return the finished videos of a job, its film and its error, with paths or URLs."""
         found = await self._call(ctx, "GET", f"/jobs/{job}")
         videos = (await self._call(ctx, "GET", f"/jobs/{job}/videos"))["videos"]
-        film: str | None
         if self._root is None:
             base = self._public_url or f"http://{(ctx.headers or {})['host']}"
-            film = urljoin(base, f"/api/jobs/{job}/film")
+            film: str | None = urljoin(base, f"/api/jobs/{job}/film")
             for one in videos:
                 one["url"] = urljoin(base, one["url"])
                 one["cover_url"] = one["cover_url"] and urljoin(base, one["cover_url"])
@@ -162,9 +169,8 @@ class Tools:
                 del one["url"], one["cover_url"]
                 if not destination:
                     one["path"] = str(files.videos / f"{one['scene']}.mp4")
-        state = found["state"]
-        film = film if found["film"] and state == JobState.COMPLETE else None
-        return {"state": state, "film": film, "videos": videos, "error": found["error"]}
+        film = film if found["film"] and found["state"] == JobState.COMPLETE else None
+        return {"film": film, "videos": videos, "state": found["state"], "error": found["error"]}
 
     async def _call(self, ctx: Context, method: str, path: str) -> Json:
         """Return the JSON of a response. Raises `ToolError` with a refusal."""
@@ -175,14 +181,10 @@ class Tools:
         """Call an operation with scenes; local files are uploads for as long as the call."""
         uploads = dict[Path, str]()
 
-        def note(name: str) -> str:
-            uploads[self._local(name)] = ""
-            return ""
-
         async with self._client(ctx) as http:
             try:
                 if self._root is not None and _is_well_formed(body):
-                    _located(body, note)
+                    _located(body, lambda name: uploads.setdefault(self._local(name), ""))
                     for file in uploads:
                         made = await http.post("/uploads", content=_read(file))
                         uploads[file] = _result(made)["id"]
@@ -243,10 +245,9 @@ def _located(body: Json, locate: Callable[[str], Any]) -> Json:
 
 
 def _is_well_formed(body: Json) -> bool:
-    """Return whether scenes and options have types for which the operation has no fault."""
-    return isinstance(body.get("scenes") or [], list) and isinstance(
-        body.get("options") or {}, dict
-    )
+    """Return whether scenes and options have types without a fault."""
+    kinds = (("scenes", list), ("options", dict))
+    return all(isinstance(body.get(name) or kind(), kind) for name, kind in kinds)
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:
