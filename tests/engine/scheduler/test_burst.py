@@ -6,7 +6,7 @@ import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.models.limits import Limits
-from cloudburst.models.performance import Sample
+from cloudburst.models.performance import Performance, Sample
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.models.tier import Tier
@@ -152,3 +152,12 @@ async def test_when_the_fast_ones_end_the_slow_ones_go_on():
     )
     _, report = await render(works, near, far, measurements=measured((near, 5), (far, 1)))
     assert report.status is Status.COMPLETE
+
+
+async def test_tasks_of_unknown_speed_are_not_started_where_this_machine_is_done_before():
+    """The first run with tasks, whose assumed start takes longer than all scenes here."""
+    works = [1] * 6
+    assumed = Performance(startup_seconds=58, seconds_per_work=0.3)
+    near, far = here(works), there(works, performance=assumed)
+    await render(works, near, far, measurements=measured((near, 1)))
+    assert not far.launched

@@ -97,9 +97,10 @@ def further_workers(
     """Return how many more workers of one kind should be started."""
     most = min(room, load.useful_workers(new.encoder_slots))
     measured = new.performance.measured >= {"startup", "encode"}
-    if most <= 0 or not (measured or math.isfinite(goal.max_usd)):
-        return max(0, most)  # without times there is nothing to calculate with
-    if not new.usd_per_second:
+    if most <= 0:
+        return 0
+    # Without measured times, what a worker is worth cannot be said, but whether it gets a scene.
+    if not new.usd_per_second or not (measured or math.isfinite(goal.max_usd)):
         started = new.started(most)
         ends = load.schedule_on([*workers, *started]).worker_ends[len(workers) :]
         used = sum(end > max(each.free_in) for each, end in zip(started, ends, strict=True))
