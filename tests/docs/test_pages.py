@@ -164,6 +164,24 @@ def test_a_translation_links_to_translations(chinese):
     assert english & translated == set()
 
 
+@pytest.mark.parametrize("chinese", TRANSLATIONS)
+def test_a_translation_marks_links_to_english_pages(chinese):
+    translated = {*TRANSLATIONS, *TRANSLATIONS.values()}
+    for line in prose_of(chinese).splitlines():
+        leads = {
+            target(chinese, link)
+            for link in re.findall(r"\]\(([^)]+\.md[^)]*)\)", line)
+            if "://" not in link
+        }
+        english = {page for page in leads - translated if not page.startswith("src/")}
+        assert not english or "英文" in line, line
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_no_block_installs_what_is_not_released(page):
+    assert [code for code in blocks(page) if re.search("install.* '?cloudburst-sdk", code)] == []
+
+
 def named_pages(path: Path) -> Iterator[str]:
     """Yield the pages that a module of tests names, also by parts of their paths."""
     tree = ast.parse(path.read_text("utf-8"))
