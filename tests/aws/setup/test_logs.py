@@ -160,6 +160,19 @@ async def test_a_task_that_never_was(name):
             await read(emulator, name, changes={"ECS_TASK_DEFINITION": "nothing"})
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_the_id_of_a_run_is_refused_with_those_of_its_tasks(stopped):
+    run = "4fcce4a8e1f6"
+    with account(**QUICK) as emulator:
+        (arn,) = started(emulator, run=run, started_by=f"cloudburst/{run}")
+        if stopped:
+            stop(emulator, arn)
+            until(lambda: all(task.stopped for task in emulator.tasks))
+        task_id = arn.rpartition("/")[2]
+        with pytest.raises(ResourceMissingError, match=f"{run} is a run; its tasks: {task_id}$"):
+            await read(emulator, run)
+
+
 @pytest.mark.parametrize("length", [32, 8])
 @pytest.mark.parametrize("visible", [600, 0.01])
 async def test_a_task_that_has_stopped_and_one_that_ecs_has_forgotten(length, visible):

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import ObjectSendStream
 
 from cloudburst.aws.client.client import AWSClient, open_aws
-from cloudburst.aws.fargate.cluster_tasks import describe_tasks, list_task_arns
+from cloudburst.aws.fargate.cluster_tasks import describe_tasks, find_orphans, list_task_arns
 from cloudburst.aws.fargate.task_logs import LogReader, find_container_logs, find_logged_tasks
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import ConfigurationError, ResourceMissingError
@@ -127,6 +127,9 @@ async def _find(aws: AWSClient, settings: Settings, task: str) -> _LoggedTask:
     found = await _find_in_ecs(aws, cluster, name) or await _find_in_logs(aws, settings, name)
     if found is None:
         msg = f"there is no task {name} in cluster {cluster}, and no logs of one"
+        if arns := await find_orphans(aws, cluster, name):
+            tasks = [arn.rpartition("/")[2] for arn in arns]
+            msg = f"{name} is a run; its tasks: {list_some(tasks, _MAX_IDS_SHOWN)}"
         raise ResourceMissingError(msg)
     definition, ids = found
     if len(ids) > 1:
