@@ -46,6 +46,7 @@ from cloudburst.models.batches import BatchResult, Efficiency, TaskResult
 from cloudburst.models.limits import MAX_SCENE_SECONDS
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
+from cloudburst.service.config import ServiceSettings
 from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
 from support.doc_blocks import in_shell, run_page
 from support.doc_pages import (
@@ -107,6 +108,13 @@ def test_the_default_of_a_variable(names, default, _):
 
 def test_every_variable_is_in_the_table():
     assert sorted(name for names, *_ in VARIABLES for name in quoted(names)) == NAMES
+
+
+def test_the_settings_of_a_standing_worker():
+    for names, default, _ in table_of(SETTINGS, "`CLOUDBURST_HOST`"):
+        (name,) = quoted(names)
+        field = ServiceSettings.model_fields[name.removeprefix("CLOUDBURST_").lower()]
+        assert quoted(default) == ([] if field.default_factory else [str(field.default)])
 
 
 def test_settings_are_arguments_in_a_program(here):
