@@ -340,7 +340,7 @@ async def test_tags():
         async with fargate(settings_of(emulator))(Timeouts(), Tier.STANDARD) as backend:
             await backend.launcher.launch(request)
         (task,) = emulator.tasks
-    (sentence,) = re.findall(r"group by the tasks' tags: ([^.]+)\.", prose_of(COSTS))
+    (sentence,) = re.findall(r"group by the tags of the tasks: ([^.]+)\.", prose_of(COSTS))
     assert task.started_by == "cloudburst/run-1"
     assert task.tags == {
         "CreatedBy": "animagent",

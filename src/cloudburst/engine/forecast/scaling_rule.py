@@ -97,15 +97,17 @@ def further_workers(
     """Return how many more workers of one kind should be started."""
     most = min(room, load.useful_workers(new.encoder_slots))
     measured = new.performance.measured >= {"startup", "encode"}
-    if most <= 0:
-        return 0
-    # Without measured times, what a worker is worth cannot be said, but whether it gets a scene.
-    if not new.usd_per_second or not (measured or math.isfinite(goal.max_usd)):
+    billed = [worker for worker in workers if worker.usd_per_second]
+    is_known = measured or math.isfinite(goal.max_usd)
+    beside_free = new.usd_per_second and len(billed) < len(workers)
+    if most <= 0 or not (is_known or beside_free):
+        return max(0, most)  # without times there is nothing to calculate with
+    # What a worker of unknown speed is worth cannot be said, but whether it gets a scene.
+    if not new.usd_per_second or not is_known:
         started = new.started(most)
         ends = load.schedule_on([*workers, *started]).worker_ends[len(workers) :]
         used = sum(end > max(each.free_in) for each, end in zip(started, ends, strict=True))
         return max(used, 0 if workers else 1)
-    billed = [worker for worker in workers if worker.usd_per_second]
     if len(billed) < len(workers):
         # Workers that cost nothing must not delay the run: a billed one saves less beside them.
         alone = _best(load, billed, new, most=most, goal=goal)

@@ -133,7 +133,8 @@ S3_ERRORS: tuple[Failure, ...] = (
         "NotImplemented",
         contexts=_CALLS,
         meaning="the store does not have a function of S3 that runs need",
-        action="use S3, or a store with conditional writes and SHA-256 checksums",
+        action="use S3, or a store with conditional writes (If-None-Match and If-Match) and "
+        "SHA-256 checksums",
     ),
     _s3(
         ThrottledError,
