@@ -22,7 +22,7 @@ from cloudburst.cli.app import app
 from cloudburst.cli.serve import standing_jobs
 from cloudburst.jobs.webhooks.signature import decode_secrets, signed_headers
 from cloudburst.web import RequestLimits
-from support.doc_blocks import in_shell, run_page
+from support.doc_blocks import in_shell, needs, run_page
 from support.doc_pages import blocks, quoted, table_of
 from support.old_calls import without_settings
 from support.project import ROOT
@@ -99,6 +99,7 @@ def checked_by_nginx(code):
         )
 
 
+@needs("openssl")
 def test_every_block_about_the_server_is_run(here, monkeypatch):
     monkeypatch.setenv("AWS_SUBNET_ID", "subnet-0a1b2c3d")
     units = []
@@ -130,6 +131,7 @@ def test_every_block_about_the_server_is_run(here, monkeypatch):
     assert "AS serve" in (ROOT / "Dockerfile").read_text("utf-8")
 
 
+@needs("curl", "jq")
 def test_curl(server, make_scene, here):
     """The scene is a short one, with the names of the example."""
     (here / "examples").unlink()

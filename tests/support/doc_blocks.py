@@ -6,6 +6,7 @@ import configparser
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from support.doc_pages import FENCE, text_of
@@ -84,3 +86,9 @@ def in_shell(code: str, environment: Mapping[str, str], place: str) -> str:
     )
     assert done.returncode == 0, f"{place}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Return a mark that leaves a test out where a program is missing that its page needs."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
