@@ -60,7 +60,7 @@ def test_another_file_in_place_of_the_font_is_an_error_that_names_both_hashes(
     font = find_font()
     monkeypatch.setattr(fonts, "find_font", lambda: font._replace(path=other))
     with pytest.raises(ConfigurationError, match=rf"{other} .*expected {fonts.FONT_SHA256}: pip"):
-        check_font_package()
+        check_font_package.__wrapped__()
 
 
 @pytest.mark.parametrize("options", [{"package": ABSENT}, {"family": "Noto Sans"}])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +57,7 @@ def find_font(family: str = "Noto Sans CJK SC", *, package: str = FONT_PACKAGE) 
     raise ConfigurationError(f"no font {family} for subtitles: install cloudburst-sdk[local]")
 
 
+@cache  # each preview would hash 19 MB
 def check_font_package() -> None:
     """Raise `ConfigurationError` if the package's font is missing, or is another file."""
     path = find_font().path
