@@ -115,11 +115,11 @@ def test_start_has_the_price_of_ten_scenes(here, capsys):
     printed = re.sub(r" +$", "", capsys.readouterr().out, flags=re.MULTILINE).strip()
     for page in ("docs/index.md", "docs/zh/index.md"):
         assert blocks(page, "text")[0].strip() == printed
-    assert re.search(r"(?m)^▸ +1 min 05 s .* \$0\.0060 .* 3 × STANDARD", printed)
+    assert re.search(r"(?m)^▸ +1 min 05 s .* \$0\.0080 .* 4 × STANDARD", printed)
     assert re.search(r"1 min 18 s .* \$0\.0024 .* 1 × STANDARD", printed)
-    assert "30 s for $0.0024 to $0.0060 |" in text_of("docs/compare.md")
+    assert "30 s for $0.0024 to $0.0080 |" in text_of("docs/compare.md")
     for page in READMES:
-        assert re.search(r"\$0\.006\D.*\$0\.0024\D", " ".join(prose_of(page).split()))
+        assert re.search(r"\$0\.008\D.*\$0\.0024\D", " ".join(prose_of(page).split()))
 
 
 @pytest.mark.parametrize("page", READMES)

@@ -79,15 +79,11 @@ def test_a_minute_at_least() -> None:
     assert plan.usd == 60 * RATE
 
 
-def test_a_worker_without_work_is_not_started() -> None:
+def test_tasks_that_get_no_scene_are_billed_until_the_run_ends() -> None:
+    # Two encode until 70 and 80. The last video is there at 82, and the bills end at 97 and 107.
     plan = make_plan(Load.from_works([10.0, 20.0]), [WorkerGroup(kind=tasks(), count=4)])
-    assert plan.tasks == 2
-    both = make_plan(
-        Load.from_works([5.0, 5.0]),
-        [WorkerGroup(kind=here(), count=2), WorkerGroup(kind=tasks(), count=4)],
-    )
-    assert (both.tasks, both.usd, both.seconds) == (0, 0, 6.0)
-    assert both.paid_group is None
+    assert plan.tasks == 4
+    assert plan.usd == (77 + 87 + 2 * 67) * RATE
 
 
 def test_this_machine_and_a_task() -> None:

@@ -57,7 +57,7 @@ class Plan:
     """Plan of a run: a set of workers, and the time and cost of the run with them."""
 
     groups: tuple[WorkerGroup, ...]
-    """Groups of the workers that get a scene; workers that cost nothing come first."""
+    """Groups of the workers that cost nothing and get a scene, then of all tasks to start."""
     # Some eight of ten runs take a little longer, because the slowest of several start-ups
     # counts.
     seconds: float
@@ -191,9 +191,11 @@ def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind
     """Yield plans with a growing number of tasks, as long as every task gets a scene."""
     last: Plan | None = None
     for count in range(1, _useful_workers(kind, load) + 1):
-        plan = make_plan(load, (*others, WorkerGroup(kind=kind, count=count)))
-        if plan.tasks < count:
+        groups = (*others, WorkerGroup(kind=kind, count=count))
+        expected = _simulate(load, groups, "expected")
+        if expected.used_workers[-1] < count:
             return
+        plan = _plan(load, groups, expected)
         if last is None or plan.seconds < last.seconds:
             last = plan
             yield plan
@@ -226,14 +228,17 @@ def default_plan(
 
 def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
     """Return the plan for a load of scenes on groups of workers."""
-    expected = _simulate(load, groups, "expected")
+    return _plan(load, groups, _simulate(load, groups, "expected"))
+
+
+def _plan(load: Load, groups: Sequence[WorkerGroup], expected: _SimulatedRun) -> Plan:
     best = _simulate(load, groups, "best")
     worst = _simulate(load, groups, "worst")
     return Plan(
         groups=tuple(
-            WorkerGroup(kind=group.kind, count=count)
-            for group, count in zip(groups, expected.used_workers, strict=True)
-            if count
+            group if group.kind.usd_per_second else WorkerGroup(kind=group.kind, count=used)
+            for group, used in zip(groups, expected.used_workers, strict=True)
+            if used or group.kind.usd_per_second
         ),
         seconds=expected.seconds,
         seconds_low=min(best.seconds, expected.seconds),
@@ -268,9 +273,9 @@ def _simulate(load: Load, groups: Sequence[WorkerGroup], case: Case) -> _Simulat
     for group in groups:
         worked = 0
         for worker, end in islice(ends, group.count):
-            if end > max(worker.free_in):
-                worked += 1
-                billed = worker_billed_seconds(worker, end)
-                usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
+            worked += end > max(worker.free_in)
+            last = schedule.makespan - worker.performance.transfer_seconds
+            billed = worker_billed_seconds(worker, min(end, last))  # one without scenes, until last
+            usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
         used.append(worked)
     return _SimulatedRun(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))
