@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.cli import main
-from cloudburst.cli.app import _SUMMARIES, app
+from cloudburst.cli.app import app
 
 COMMANDS = (
     "--help",
@@ -23,15 +23,16 @@ COMMANDS = (
 LINES = {"render": 60, "init": 53, "serve": 45, "resume": 43, "--help-looks": 185}
 """Largest number of lines of pages that do not fit into 40."""
 
+SUMMARIES = {name: app[name].help for name in app}
+
 
 @pytest.fixture
 def page(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "films").mkdir()
-    for summaries in _SUMMARIES.values():
-        for name, summary in summaries.items():  # a page of a command replaces its summary
-            monkeypatch.setattr(app[name], "help", summary)
+    for name, summary in SUMMARIES.items():  # a page of a command replaces its summary
+        monkeypatch.setattr(app[name], "help", summary)
 
     def page(words: str) -> str:
         assert main(words.split()) == 0
