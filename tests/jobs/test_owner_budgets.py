@@ -87,24 +87,23 @@ async def test_jobs_of_an_owner_never_exceed_the_budget_together(
 
 
 async def test_a_used_up_budget_refuses_jobs_and_ends_those_that_wait(cloud, make_scene, tmp_path):
-    cloud.encode = 60.0
     async with open_queue(cloud, tmp_path / "jobs", owner_usd=BUDGET) as queue:
-        first = await queue.submit(request(make_scene, "a"))
-        waiting = await queue.submit(request(make_scene, "b"))
-        async for event in queue.events(first.id):
+        before = await queue.submit(request(make_scene, "a"))
+        assert (await settled(queue, before.id)).state is JobState.COMPLETE
+        cloud.encode = 60.0
+        running = await queue.submit(request(make_scene, "b"))
+        waiting = await queue.submit(request(make_scene, "c"))
+        async for event in queue.events(running.id):
             if event.type == "scene.encoding":
                 break
         assert (await queue.job(waiting.id)).state is JobState.QUEUED
-        await queue.cancel(first.id)
-        bill = "UPDATE jobs SET usd = '0.012', cost_final = 1 WHERE id = ?"
-        with closing(sqlite3.connect(tmp_path / "jobs/jobs.sqlite")) as database:
-            await poll(lambda: finished(queue, first.id), delays=repeat(0.01))
-            with database:
-                database.execute(bill, [first.id])
+        with closing(sqlite3.connect(tmp_path / "jobs/jobs.sqlite")) as database, database:
+            database.execute("UPDATE jobs SET usd = '0.012' WHERE id = ?", [before.id])
+        await queue.cancel(running.id)
         done = await settled(queue, waiting.id)
         assert (done.state, done.cost) == (JobState.BUDGET, None)
         with pytest.raises(JobLimitError, match=r"budget of \$0.012 for 24 hours is used up"):
-            await queue.submit(request(make_scene, "c"))
+            await queue.submit(request(make_scene, "d"))
 
 
 async def test_a_job_that_would_exceed_its_maximum_bill_ends_and_others_go_on(
