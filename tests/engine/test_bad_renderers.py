@@ -16,7 +16,7 @@ from cloudburst.models.task import TaskId
 from cloudburst.redaction import SecretOwner, hide_secrets
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
-from support.harness import engine
+from support.harness import checked, engine
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +55,13 @@ class Warns(FakeRenderer):
     async def encode(self, *args, **more):
         video = await super().encode(*args, **more)
         return replace(video, warnings=("the server of ?sig=a1b2c3 is down",))
+
+
+class CutsOff(FakeRenderer):
+    """Finds the end of the audio of every scene after 12 of 30 seconds."""
+
+    async def encode(self, upload, **more):
+        return replace(await super().encode(upload, **more), seconds=0.4 * upload.audio_seconds)
 
 
 class Cloud(FakeCloud):
@@ -133,6 +140,15 @@ async def test_a_worker_cannot_show_the_query_of_an_input():
     async with engine(cloud) as e:
         report = await e.render(["a"])
     assert report.videos[0].warnings == ("the server of ?*** is down",)
+
+
+async def test_audio_that_ends_long_before_its_header_says_is_a_warning():
+    async with engine(Cloud(CutsOff)) as e:
+        report = await e.render([checked("a", 30.0)])
+    text = (
+        "audio: 30.0 s according to its header, of which 12.0 s can be decoded; is the file whole?"
+    )
+    assert report.videos[0].warnings == (text,)
 
 
 async def test_strangers_only_are_not_started_for_ever():

@@ -135,6 +135,8 @@ class AttemptContext(ABC):
     emit: Emit
     max_audio_seconds: float
     """Length of the audio, or the limit for it."""
+    known_seconds: float = 0.0
+    """Length of the audio according to its header; 0 if it has none."""
     writes: VideoWrites
     remote: RemoteFiles | None = None
 

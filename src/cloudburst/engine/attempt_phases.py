@@ -31,6 +31,9 @@ from cloudburst.redaction import redact
 # Constant part of the timeout of an encode on workers that report no progress, in seconds. A part
 # for the length of the audio is added.
 BASE_ENCODE_TIMEOUT = 60.0
+# Share of the length according to the header below which audio is taken for cut off. Headers of
+# whole files differ by less, except those that are wrong.
+_WHOLE_SHARE = 0.9
 
 
 class ProgressTimeout:
@@ -221,14 +224,19 @@ class AttemptPhases:
         return self._video(file, encoded)
 
     def _video(self, file: DownloadedVideo, encoded: EncodedVideo) -> Video:
+        seconds, known = encoded.seconds or file.seconds, self._context.known_seconds
+        warnings = [redact(warning) for warning in encoded.warnings]
+        if 0 < seconds < _WHOLE_SHARE * known:
+            text = f"{known:.1f} s according to its header, of which {seconds:.1f} s can be decoded"
+            warnings.append(f"audio: {text}; is the file whole?")
         return Video(
             scene=self._record.name,
             path=file.path,
             task=self._task,
             size=file.size,
             sha256=file.sha256,
-            seconds=encoded.seconds or file.seconds,
-            warnings=tuple(map(redact, encoded.warnings)),
+            seconds=seconds,
+            warnings=tuple(warnings),
             cover=file.cover,
             cover_sha256=file.cover_sha256,
         )

@@ -354,6 +354,7 @@ class RunWork:
             record=record,
             emit=partial(self._run.emit, scene=ticket.scene),
             max_audio_seconds=scene.audio_seconds if scene.audio_known else longest,
+            known_seconds=scene.audio_seconds if scene.audio_known else 0.0,
             writes=self._writes,
             remote=remote,
             writer=self._run.writer,

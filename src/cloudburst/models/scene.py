@@ -352,7 +352,7 @@ class Video(BaseModel):
     """Length of the video in seconds."""
     warnings: tuple[str, ...] = ()
     """Differences between video and inputs, for example characters of the subtitles that the font
-    lacks, or corrupt audio that was replaced by silence."""
+    lacks, corrupt audio that was replaced by silence, or audio that is cut off."""
     cover: WrittenLocation | None = None
     """Location of the cover, if the option ``cover`` was set."""
     cover_sha256: str | None = None

@@ -369,7 +369,7 @@ class FakeRenderer:
             reference=scene,
             size=SIZE,
             sha256=None,
-            seconds=seconds,
+            seconds=upload.audio_seconds,
             shared_seconds=shared_seconds,
         )
 
