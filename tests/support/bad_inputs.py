@@ -25,7 +25,7 @@ def rotten_png(path):
 def five_hours(path):
     """Of silence, in some hundred kilobytes."""
     ffmpeg(
-        *("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "18000"),
+        *("-f", "lavfi", "-i", "anullsrc=r=1000:cl=mono", "-t", "18000"),
         *("-f", "flac", "-c:a", "flac", path),
     )
 

@@ -142,8 +142,5 @@ SOUNDS: Mapping[str, Callable[[Path], object]] = {
 }
 SUBTITLES: Mapping[str, Callable[[Path], object]] = {
     "utf-8": written(CUES.encode()),
-    "utf-8-mark": written(CUES.encode("utf-8-sig")),
-    "utf-16": written(CUES.encode("utf-16")),
     "gbk": written(CUES.encode("gbk")),
-    "crlf": written(CUES.replace("\n", "\r\n").encode()),
 }
