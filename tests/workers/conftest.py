@@ -6,7 +6,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=["asyncio", pytest.param("trio", marks=pytest.mark.nightly)])
 def anyio_backend(request):
     return request.param
 

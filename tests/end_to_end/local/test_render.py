@@ -293,6 +293,7 @@ async def test_a_warm_worker_is_used_again_and_then_let_go(scenes, out, watch):
         assert time.monotonic() - idle > 1.5
 
 
+@pytest.mark.nightly
 async def test_library_that_cannot_be_loaded_ends_the_run_after_a_few_workers(
     make_scene, out, tmp_path, monkeypatch
 ):

@@ -10,7 +10,7 @@ import pytest
 from anyio.abc import SocketAttribute
 from PIL import Image
 
-from cloudburst import Timeouts, local
+from cloudburst import RenderOptions, Timeouts, local
 from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
@@ -19,6 +19,7 @@ from cloudburst.workers.http.native import connect
 from support.checked_scenes import as_checked
 
 SEEDS = range(30)
+SMALL = RenderOptions(size="426x240")
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -41,10 +42,10 @@ async def address(tmp_path):
 
 @pytest.fixture
 def scene(tmp_path):
-    Image.effect_noise((1920, 1080), 90).save(tmp_path / "i.png")
+    Image.effect_noise((640, 360), 90).save(tmp_path / "i.png")
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
-        file.writeframes(bytes(16000))
+        file.writeframes(bytes(160_000))
     return Scene(name="one", image=tmp_path / "i.png", audio=tmp_path / "a.wav")
 
 
@@ -105,7 +106,7 @@ async def test_broken_connections_cost_only_time(address, scene, tmp_path, seed)
     async with anyio.create_task_group() as tasks:
         through = await tasks.start(line.serve)
         async with connect(through, secrets=Secrets(key="k"), timeouts=Timeouts()) as renderer:
-            upload = await renderer.upload(as_checked(scene))
+            upload = await renderer.upload(as_checked(scene, SMALL))
             output = await renderer.encode(upload, progress=lambda share: None)
             download = await renderer.download(output, tmp_path / "one.mp4")
         tasks.cancel_scope.cancel()
@@ -125,7 +126,7 @@ async def test_a_silent_connection_is_noticed(address, scene):
         async with connect(
             through, secrets=Secrets(key="k"), timeouts=Timeouts(silence=1, call=0.5)
         ) as renderer:
-            upload = await renderer.upload(as_checked(scene))
+            upload = await renderer.upload(as_checked(scene, SMALL))
             with pytest.raises(
                 WorkerStoppedError, match="no useful answer from the worker for 1 s"
             ):

@@ -10,7 +10,7 @@ import pytest
 
 from support.project import TESTS
 
-SCENES, MEGABYTES = 6, 50
+SCENES, MEGABYTES = 2, 50
 
 CLIENT = """
 import json, resource, sys, time

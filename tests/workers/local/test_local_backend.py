@@ -234,6 +234,7 @@ async def test_other_output_does_not_matter(folder):
         status = await until(backend.launcher, task, TaskState.STOPPED)
 
 
+@pytest.mark.nightly
 async def test_the_services_own_refusal_reaches_the_reason(folder):
     async with open_local_backend(
         workers=1, encoders=999, folder=folder, timeouts=Timeouts(), command=SERVICE_COMMAND
@@ -423,17 +424,16 @@ async def render(backend, number):
         await renderer.encode(upload, progress=lambda share: print("encoding", flush=True))
 
 async def main():
-    open_backend = local(workers=2, encoders=1, folder=Path(sys.argv[3]))
-    async with open_backend(Timeouts(), Tier.STANDARD) as backend, \
-            anyio.create_task_group() as tasks:
-        for number in range(2):
-            tasks.start_soon(render, backend, number)
+    open_backend = local(workers=1, encoders=1, folder=Path(sys.argv[3]))
+    async with open_backend(Timeouts(), Tier.STANDARD) as backend:
+        await render(backend, 1)
 
 anyio.run(main)
 """
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_outlives_a_parent(tmp_path, folder, end):
     image, audio = tmp_path / "i.png", tmp_path / "a.wav"
@@ -442,7 +442,7 @@ def test_nothing_outlives_a_parent(tmp_path, folder, end):
     command = [sys.executable, "-c", PARENT, image, audio, folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         try:
-            for _ in range(6):
+            for _ in range(3):
                 assert parent.stdout.readline() == b"encoding\n"
             assert any(b"render_process" in name for name in marked().values())
             parent.send_signal(end)
