@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(120)
 
 FRAMES = {"first 一": 45, "second": 200, "third": 31}
 """Length of each scene, in frames. The second one has two groups of pictures."""
-SIZE = (640, 360)
+SIZE = (426, 240)
 """Size of the videos of all scenes. Films copy and mix videos of every size in the same way."""
 SAMPLES = RATE // 30
 """Samples of a frame."""
@@ -53,7 +53,7 @@ def scenes(tmp_path_factory):
     """Three scenes, black, photo in motion and white, with a sine that continues through them."""
     folder = tmp_path_factory.mktemp("scenes")
     black, white = (Image.new("RGB", (16, 9), colour) for colour in ("black", "white"))
-    pictures = [black, photo((640, 360)), white]
+    pictures = [black, photo(SIZE), white]
     effects = [[], ["zoom_in"], []]
     first, made = 0, []
     for (name, count), picture, effect in zip(FRAMES.items(), pictures, effects, strict=True):

@@ -19,7 +19,8 @@ SAMPLES = 1600
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "good"
-    return scene_video(folder, Image.new("RGB", (16, 9), "teal"), sine(0, 30 * SAMPLES))
+    picture = Image.new("RGB", (16, 9), "teal")
+    return scene_video(folder, picture, sine(0, 30 * SAMPLES), size="426x240")
 
 
 def other(folder: Path, name: str, content: bytes = b"") -> FilmScene:
@@ -60,10 +61,8 @@ def test_a_video_of_another_program(scene, tmp_path, options, reason):
 
 
 def test_another_size(scene, tmp_path):
-    tall = scene_video(
-        tmp_path / "tall", Image.new("RGB", (9, 16)), sine(0, 3200), is_portrait=True
-    )
-    with pytest.raises(FilmFaultError, match="size: 1920x1080 in good, 1080x1920 in tall"):
+    tall = scene_video(tmp_path / "tall", Image.new("RGB", (9, 16)), sine(0, 3200), size="240x426")
+    with pytest.raises(FilmFaultError, match="size: 426x240 in good, 240x426 in tall"):
         film_of(tmp_path, [scene, tall])
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from cloudburst.film.make import MadeFilm, make_film
 from cloudburst.film.plan import FilmPlan, FilmScene, partial_files
-from support.render_job import make_job, render_job
+from support.render_job import make_job, render_here
 
 RATE = 48_000
 """Samples per second of every sound here, which is that of the videos: nothing is resampled."""
@@ -27,13 +27,14 @@ def write_sound(path: Path, samples: Sequence[float]) -> None:
     """Write samples from -1 to 1 as a mono wav file."""
     with wave.open(str(path), "wb") as out:
         out.setparams((1, 2, RATE, 0, "NONE", ""))
-        out.writeframes(array("h", [round(32_000 * sample) for sample in samples]).tobytes())
+        out.writeframes(np.rint(32_000 * np.asarray(samples)).astype("<i2").tobytes())
 
 
 def sine(first: int, count: int, hertz: float = 440.0, level: float = 0.5) -> list[float]:
     """Return samples of a sine; ``first`` is the number of the first sample."""
     step = math.tau * hertz / RATE
-    return [level * math.sin(step * number) for number in range(first, first + count)]
+    samples: list[float] = (level * np.sin(step * np.arange(first, first + count))).tolist()
+    return samples
 
 
 def clicks(count: int, at: Sequence[int], level: float = 0.9) -> list[float]:
@@ -57,7 +58,8 @@ def scene_video(
     """Render a scene into a folder, whose name is that of the scene; return it with its video."""
     make_job(folder, picture, 0.1, **options)
     write_sound(folder / "audio", sound)
-    return as_scene(render_job(folder).video, folder)
+    render_here(folder)
+    return as_scene(folder / "video.mp4", folder)
 
 
 def as_scene(video: Path, folder: Path) -> FilmScene:
