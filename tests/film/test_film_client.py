@@ -80,24 +80,44 @@ def texts(film: Path) -> list[str]:
 
 async def test_a_run_makes_its_film_once(given, tmp_path):
     out, film = tmp_path / "out", tmp_path / "films" / "story.mp4"
-    report = await render(given, out, film=film)
+    how = {"film": film, "transition": "crossfade", "transition_seconds": 0.1}
+    given = [given[0] | {"transition": "cut"}, *given[1:]]
+    natural = ["scene_1", "scene_2", "scene_10"]
+    report = await render(given, out, **how)
     assert (report.status, report.film, report.film_error) == (Status.COMPLETE, film, None)
-    assert probe(film).seconds == pytest.approx(1.5)
+    assert probe(film).seconds == pytest.approx(1.4)
     assert texts(film) == [*NAMES]
     assert files(film.parent) == ["story.jpg", "story.mp4", "story.srt"]
+    found = [key_frames(video.path) for video in report.videos]
+    assert found == [[0], [0, 12], [0, 3]], "the first ones, and those at transitions"
+    videos = videos_in(out, film)
+    assert [one.source.name for one in videos] == [*NAMES], "the order of the run"
+    assert [str(one.source.subtitle) for one in videos] == [scene["subtitle"] for scene in given]
+    (out / "another.mp4").write_bytes(b"")
+    assert [one.source.name for one in videos_in(out, film)] == ["another", *natural]
+    (out / "another.mp4").unlink()
 
     made = film.stat().st_mtime_ns
-    again = await render(given, out, film=film, resume=True)
+    again = await render(given, out, **how, resume=True)
     assert (again.film, film.stat().st_mtime_ns) == (film, made)
 
     with pytest.raises(OutputExistsError, match="files of the film exist"):
         await render(given, tmp_path / "other", film=film)
-    other = await render(source(given[1::-1]), out, film=film, resume=True)
+
+    film.with_suffix(".jpg").write_bytes(b"photo")
+    before = {path.name: path.read_bytes() for path in film.parent.iterdir()}
+    kept = await render(given[:2], out, **how, resume=True)
+    assert (kept.status, kept.film) == (Status.COMPLETE, None)
+    assert "is not from an earlier film, or was changed since: move it away" in kept.film_error
+    assert {path.name: path.read_bytes() for path in film.parent.iterdir()} == before
+
+    other = await render(source(given[1::-1]), out, **how, resume=True, overwrite=True)
     assert (other.film, film.stat().st_mtime_ns > made) == (film, True)
     assert texts(film) == [*NAMES[1::-1]], "the scenes of a source are in the order they came"
+    assert film.with_suffix(".jpg").read_bytes() != b"photo"
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("present", ["own film", "no film", "no subtitles to write"])
 async def test_a_resumed_run_keeps_files_that_it_did_not_write(given, tmp_path, present):
     """They have the names of the film's subtitles and cover."""
@@ -334,15 +354,8 @@ def plan_of(videos: Path, film: Path, repeat: int = 1) -> FilmPlan:
     return film_plan(FilmRequest(path=film), [v.video for v in found], [v.source for v in found])
 
 
-async def test_videos_of_a_film_have_key_frames_at_its_transitions(given, tmp_path):
-    """Elsewhere they have none but the first."""
-    how = {"film": tmp_path / "film.mp4", "transition": "crossfade", "transition_seconds": 0.1}
-    with_cut = [given[0] | {"transition": "cut"}, *given[1:]]
-    report = await render(with_cut, tmp_path / "film", **how)
-    found = [key_frames(video.path) for video in report.videos]
-    assert found == [[0], [0, 12], [0, 3]]
-
-
+@pytest.mark.nightly
+@pytest.mark.nightly
 async def test_a_film_begins_with_a_title_card(given, tmp_path):
     title = {"name": "title", "title_card": "第一章\nChapter One", "duration": 0.5}
     sound = {"name": "voice", "title_card": "Chapter Two", "audio": given[0]["audio"]}
@@ -415,16 +428,6 @@ async def test_an_earlier_film_is_no_scene_and_no_video_is_replaced(videos, tmp_
     assert videos_in(tmp_path / "all", earlier) == found
     with pytest.raises(ConfigurationError, match=r"scene_2\.mp4: a video, not a film"):
         videos_in(tmp_path / "all", tmp_path / "all" / "scene_2.mp4")
-
-
-async def test_a_folder_of_a_run_is_in_the_order_of_the_run(given, tmp_path):
-    await render(given, tmp_path)
-    found = videos_in(tmp_path, tmp_path / "film.mp4")
-    assert [one.source.name for one in found] == [*NAMES]
-    assert [str(one.source.subtitle) for one in found] == [scene["subtitle"] for scene in given]
-    (tmp_path / "another.mp4").write_bytes(b"")
-    found = videos_in(tmp_path, tmp_path / "film.mp4")
-    assert [one.source.name for one in found] == ["another", "scene_1", "scene_2", "scene_10"]
 
 
 async def test_two_processes_do_not_write_one_film(videos, tmp_path):

@@ -90,7 +90,14 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
         async with Client(
             local(workers=1), settings=settings_of(emulator), options=SMALL
         ) as client:
-            return await client.render_all(given, to=out, film=FILM, **more)
+            music = f"s3://{BUCKET}/in/music.wav"
+            return await client.render_all(given, to=out, film=FILM, film_music=music, **more)
+
+    def put_music(level):
+        write_sound(tmp_path / "music.wav", sine(0, 24_000, level=level))
+        put(emulator, obj("in/music.wav"), (tmp_path / "music.wav").read_bytes())
+
+    put_music(level=0.9)
 
     report = await render(name="first")
     film = S3Object(BUCKET, "out/film.mp4")
@@ -105,6 +112,8 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
     copy.write_bytes(content(emulator, film))
     assert read_fingerprint(copy) is not None
     assert probe(copy).seconds == pytest.approx(1.0, abs=0.1)
+    loud = max(map(abs, heard(copy)))
+    assert loud > 0.55
     assert [line for line in content(emulator, obj("out/film.srt")).split(b"\n") if line.isalpha()]
     assert not [key for key in keys(emulator) if ".cloudburst" in key], "the check is gone"
 
@@ -118,8 +127,11 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
     before = aws(emulator, "s3").head_object(Bucket=BUCKET, Key=film.key)
 
     bare = [{key: value for key, value in s.items() if key != "subtitle"} for s in scenes]
+    put_music(level=0.0)
     bare = await render(bare, resume=True, transition="fade", transition_seconds=0.2)
     assert (bare.film, bare.film_error) == (film, None)
+    copy.write_bytes(content(emulator, film))
+    assert max(map(abs, heard(copy))) < loud - 0.05
     assert film_keys(emulator) == ["out/film.jpg", "out/film.mp4"], "there are no subtitles now"
     after = aws(emulator, "s3").head_object(Bucket=BUCKET, Key=film.key)
     assert after["ETag"] != before["ETag"]
@@ -130,6 +142,7 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
     assert refused.value.objects == (str(film),), "the command line names its own option for these"
 
 
+@pytest.mark.nightly
 async def test_a_worker_mixes_the_sound_of_the_film(emulator, scenes, state, tmp_path):
     bare = [{key: value for key, value in s.items() if key != "subtitle"} for s in scenes]
     film = obj("own/film.mp4")

@@ -9,9 +9,9 @@ from support.web_apps import finished, open_jobs, submit, upload
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def film(cloud, make_scene, tmp_path):
-    """An HTTP client, the URL of the film of a job, and the path of its file."""
+async def test_a_film_has_a_cover_subtitles_in_webvtt_form_and_chapters(
+    cloud, make_scene, tmp_path
+):
     cloud.encode = {"a": 0.5, "b": 0.3, "c": 0.1}.get  # also the lengths of the videos
     async with open_jobs(cloud, tmp_path / "jobs") as (jobs, http):
         image = await upload(http, make_scene("p")["image_path"])
@@ -22,11 +22,16 @@ async def film(cloud, make_scene, tmp_path):
         ]
         job = (await submit(http, *scenes, film=True, transition_seconds=0.1)).json()
         await finished(http, job)
-        yield http, job["links"]["film"], jobs.queue.files(job["id"]).film
+        url, path = job["links"]["film"], jobs.queue.files(job["id"]).film
+        for name in ("cover", "subtitles.vtt", "chapters.vtt"):
+            assert (await http.get(f"{url}/{name}")).status_code == 404, "no film"
+        path.write_bytes(b"film")
+        await check_cover(http, url, path)
+        await check_subtitles(http, url, path)
+        await check_chapters(http, url)
 
 
-async def test_the_cover_is_a_picture(film):
-    http, url, path = film
+async def check_cover(http, url, path):
     assert (await http.get(f"{url}/cover")).status_code == 404
     path.with_suffix(".jpg").write_bytes(b"cover")
     answer = await http.get(f"{url}/cover")
@@ -34,10 +39,7 @@ async def test_the_cover_is_a_picture(film):
     assert answer.headers["content-disposition"].startswith("inline")
 
 
-async def test_subtitles_are_sent_in_webvtt_form(film):
-    http, url, path = film
-    assert (await http.get(f"{url}/subtitles.vtt")).status_code == 404, "no film"
-    path.write_bytes(b"film")
+async def check_subtitles(http, url, path):
     assert (await http.get(f"{url}/subtitles.vtt")).text == "WEBVTT\n\n", "no subtitles"
     cues = [
         Cue(1_500, 3_000, "<i>你好</i> a < b\n--> & more", 8),
@@ -53,10 +55,7 @@ async def test_subtitles_are_sent_in_webvtt_form(film):
     assert "&lt; b" in answer.text
 
 
-async def test_chapters_begin_where_their_scenes_do(film):
-    http, url, path = film
-    assert (await http.get(f"{url}/chapters.vtt")).status_code == 404, "no film"
-    path.write_bytes(b"film")
+async def check_chapters(http, url):
     answer = await http.get(f"{url}/chapters.vtt")
     assert answer.headers["content-type"] == "text/vtt; charset=utf-8"
     assert answer.text.startswith("WEBVTT\n\n")

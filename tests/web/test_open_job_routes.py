@@ -221,7 +221,9 @@ async def answer_of(http, url):
 
 
 @pytest.mark.real
-async def test_a_killed_server_resumes_an_open_job_as_open(picture, tmp_path, free_tcp_port):
+async def test_a_killed_server_resumes_jobs_as_open_and_at_their_places(
+    picture, tmp_path, free_tcp_port
+):
     port = free_tcp_port
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
         with server(tmp_path, port) as process:
@@ -229,7 +231,11 @@ async def test_a_killed_server_resumes_an_open_job_as_open(picture, tmp_path, fr
             job = (await http.post("/jobs", **form(picture, scene("a"), open=True))).json()
             url = job["links"]["job"] + "/scenes"
             await http.post(url, **form(picture, scene("slow"), scene("b")))
+            scenes = [scene("a"), scene("slow"), scene("b")]
+            terms = {"place": "fargate", "workers": 2, "max_usd": "0.5"}
+            placed = (await http.post("/jobs", **form(picture, *scenes, **terms))).json()
             await completed(http, job, "a")
+            await completed(http, placed, "a")
             process.send_signal(signal.SIGKILL)
             await anyio.to_thread.run_sync(process.wait)
         with server(tmp_path, port):
@@ -239,37 +245,18 @@ async def test_a_killed_server_resumes_an_open_job_as_open(picture, tmp_path, fr
             assert again.json()["faults"][0]["found"] == "the name of an earlier scene"
             assert (await http.post(url, **form(picture, scene("c")))).status_code == 202
             await completed(http, job, "c")
+            await completed(http, placed, "b")
             await http.post(job["links"]["job"] + "/close")
-            await http.post(job["links"]["cancel"])  # of the slow one
-            state = await finished(http, job)
+            for one in (job, placed):
+                await http.post(one["links"]["cancel"])  # of the slow one
+            state, state_of_placed = await finished(http, job), await finished(http, placed)
             events = job_events((await http.get(job["links"]["events"])).text)
+            events_of_placed = job_events((await http.get(placed["links"]["events"])).text)
     assert (state["state"], state["completed"], state["open"]) == ("cancelled", 3, False)
     done = [data["scene"] for _, kind, data in events if kind == "scene.completed"]
     assert sorted(done) == ["a", "b", "c"], "each one once"
-
-
-@pytest.mark.real
-async def test_a_killed_server_continues_a_job_at_the_place_that_it_names(
-    picture, tmp_path, free_tcp_port
-):
-    port = free_tcp_port
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-        with server(tmp_path, port) as process:
-            await poll(lambda: answer_of(http, "/jobs"), delays=repeat(0.05))
-            scenes = [scene("a"), scene("slow"), scene("b")]
-            made = form(picture, *scenes, place="fargate", workers=2, max_usd="0.5")
-            job = (await http.post("/jobs", **made)).json()
-            await completed(http, job, "a")
-            process.send_signal(signal.SIGKILL)
-            await anyio.to_thread.run_sync(process.wait)
-        with server(tmp_path, port):
-            await poll(lambda: answer_of(http, job["links"]["job"]), delays=repeat(0.05))
-            await completed(http, job, "b")
-            await http.post(job["links"]["cancel"])  # of the slow one
-            state = await finished(http, job)
-            events = job_events((await http.get(job["links"]["events"])).text)
-    assert (state["state"], state["completed"]) == ("cancelled", 2)
-    assert (state["place"], state["workers"], state["max_usd"]) == ("fargate", 2, "0.5")
-    assert "job.interrupted" in [kind for _, kind, _ in events]
-    backends = {data["backend"] for _, kind, data in events if kind == "worker.launched"}
-    assert backends == {"fargate"}
+    assert (state_of_placed["state"], state_of_placed["completed"]) == ("cancelled", 2)
+    assert {name: state_of_placed[name] for name in terms} == terms
+    assert "job.interrupted" in [kind for _, kind, _ in events_of_placed]
+    launched = [data for _, kind, data in events_of_placed if kind == "worker.launched"]
+    assert {data["backend"] for data in launched} == {"fargate"}

@@ -171,6 +171,7 @@ async def test_a_machine_that_cannot_render_is_not_available(cloud, tmp_path, mo
     assert checks[0]["fix"] == "pip install 'cloudburst-sdk[local]'"
 
 
+@pytest.mark.nightly
 def test_the_libraries_of_aws_are_not_imported_with_the_routes():
     code = "import sys, cloudburst.web; print(*{'aioboto3', 'botocore', 'av'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
