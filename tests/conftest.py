@@ -20,6 +20,7 @@ import trio.testing
 from botocore import hooks
 from botocore.client import ClientCreator
 from botocore.loaders import JSONFileLoader, Loader
+from cyclopts.argument import _collection
 from hypothesis import settings
 from PIL import Image
 
@@ -214,6 +215,21 @@ def shared_check(handler):
 hooks.accepts_kwargs = shared_check
 
 
+_resolve_groups = _collection._resolve_groups_from_callable
+_groups = {}
+
+
+def shared_groups(function, *parameters, **groups):
+    """Find the groups of a command's options once for each test process: 10 ms for each call."""
+    key = function, *map(id, groups.values())
+    if key not in _groups:
+        _groups[key] = _resolve_groups(function, *parameters, **groups)
+    return list(_groups[key])
+
+
+_collection._resolve_groups_from_callable = shared_groups
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item):
     """Collect the garbage of a test that ignores what its deletion reports.
@@ -246,7 +262,7 @@ def one_authority(tmp_path_factory):
 
 
 # How long an example takes says more about the machine than about us.
-settings.register_profile("cloudburst", deadline=None)
+settings.register_profile("cloudburst", deadline=None, max_examples=50)
 settings.load_profile("cloudburst")
 
 

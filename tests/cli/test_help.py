@@ -23,6 +23,8 @@ COMMANDS = (
 LINES = {"render": 60, "init": 53, "serve": 45, "resume": 43, "--help-looks": 185}
 """Largest number of lines of pages that do not fit into 40."""
 
+PAGES = dict[str, str]()
+"""Pages that were printed: most of them for several tests."""
 SUMMARIES = {name: app[name].help for name in app}
 
 
@@ -35,8 +37,10 @@ def page(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
         monkeypatch.setattr(app[name], "help", summary)
 
     def page(words: str) -> str:
-        assert main(words.split()) == 0
-        return capsys.readouterr().out
+        if words not in PAGES:
+            assert main(words.split()) == 0
+            PAGES[words] = capsys.readouterr().out
+        return PAGES[words]
 
     return page
 
@@ -56,17 +60,17 @@ def test_a_page_is_short_and_has_examples_that_are_valid(words, page):
 
 def test_times_are_durations_with_an_example(page):
     assert re.search(
-        r"--deadline DURATION +Finish within this time, such as 10m", page("render -h")
+        r"--deadline DURATION +Finish within this time, such as 10m", page("render --help")
     )
-    assert "--at DURATION" in page("frame -h")
-    assert "--older-than DURATION" in page("cleanup -h")
+    assert "--at DURATION" in page("frame --help")
+    assert "--older-than DURATION" in page("cleanup --help")
 
 
 def test_options_for_the_look_have_names_in_render_and_texts_in_a_page_of_their_own(page):
     look = "--box-padding"
-    assert look in page("render -h")
-    assert "edges of its box" not in page("render -h")
-    for words in ("plan -h", "frame -h"):
+    assert look in page("render --help")
+    assert "edges of its box" not in page("render --help")
+    for words in ("plan --help", "frame --help"):
         assert look not in page(words)
     app.parse_args(["plan", "folder", look, "0.3,0.1"])
     for words in ("--help-looks", "render folder --help-looks"):
@@ -78,10 +82,10 @@ def test_options_for_the_look_have_names_in_render_and_texts_in_a_page_of_their_
 
 def test_optional_arguments_and_shells_are_those_of_this_program(page):
     for command in ("report", "resume"):
-        assert f"Usage: cloudburst {command} [OPTIONS] [RUN]\n" in page(f"{command} -h")
+        assert f"Usage: cloudburst {command} [OPTIONS] [RUN]\n" in page(f"{command} --help")
     for command in ("render", "runs", "film"):
-        assert "[RUN]" not in page(f"{command} -h").splitlines()[0]
-    completion = " ".join(page("--install-completion -h").split())
+        assert "[RUN]" not in page(f"{command} --help").splitlines()[0]
+    completion = " ".join(page("--install-completion --help").split())
     assert "[choices: zsh, bash, fish]" in completion
 
 
@@ -94,7 +98,7 @@ def test_commands_are_in_the_order_of_their_use(page):
 
 def test_the_protocol_of_the_public_image_is_accepted_and_not_listed(page):
     for command in ("render", "plan", "resume", "serve", "mcp", "init"):
-        assert "--protocol" not in page(f"{command} -h")
+        assert "--protocol" not in page(f"{command} --help")
     words = ["render", "folder", "--protocol", "native"]
     app.parse_args(words)
 

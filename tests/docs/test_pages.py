@@ -10,6 +10,7 @@ from itertools import dropwhile, groupby
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from cyclopts import App
 
 from cloudburst.cli.app import app
@@ -90,7 +91,18 @@ def commands() -> Iterator[tuple[str, ...]]:
                     yield tuple(arguments)
 
 
-@pytest.mark.parametrize("words", sorted(set(commands())), ids=" ".join)
+def distinct_commands() -> Iterator[ParameterSet]:
+    """Yield the commands; those that only repeat flags of the ones before are nightly."""
+    seen = set[tuple[str, ...]]()
+    for words in sorted(set(commands())):
+        name = words[: 1 if app[words[0]].default_command or len(words) == 1 else 2]
+        parts = {name, *((*name, word) for word in words if word.startswith("-"))}
+        marks = () if parts - seen else pytest.mark.nightly
+        seen |= parts
+        yield pytest.param(words, id=" ".join(words), marks=marks)
+
+
+@pytest.mark.parametrize("words", [*distinct_commands()])
 def test_commands_are_known(words, tmp_path, monkeypatch):
     without_settings(monkeypatch, tmp_path)
     command, bound, rest = app.parse_args(words, exit_on_error=False, print_error=False)
