@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from inspect import CO_OPTIMIZED
 from pathlib import Path
 from types import CodeType, FrameType
@@ -54,6 +55,7 @@ class Size:
         return Size(self.modules + other.modules, self.code + other.code, self.words + other.words)
 
 
+@cache
 def sizes(source: Path = SOURCE) -> dict[str, Size]:
     """Return the size of each top package; that of the modules beside them is under ``.``."""
     found = dict[str, Size]()

@@ -62,20 +62,26 @@ def without_comments(code: str) -> str:
 
 
 @cache
-def strings_of_the_package() -> tuple[str, ...]:
-    """Return all strings in the source, with an ellipsis in place of each replacement field."""
+def sources_of_the_package() -> tuple[str, ...]:
+    return tuple(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+
+
+@cache
+def strings_of(source: str) -> frozenset[str]:
+    """Return all strings of a module, with an ellipsis in place of each replacement field."""
     found = set[str]()
-    for path in (ROOT / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
-                found.add("".join(map(str, parts)))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-    return tuple(found)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+            found.add("".join(map(str, parts)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return frozenset(found)
 
 
 def is_said_by_the_package(text: str) -> bool:
     """Return whether the text, with ellipses for anything, is part of a string in the source."""
     wanted = re.compile(".*".join(map(re.escape, text.replace("…", "\0").split("\0"))))
-    return any(wanted.search(known) for known in strings_of_the_package())
+    words = re.findall(r"\w+", text)  # of all modules, the strings take a second to find
+    modules = (one for one in sources_of_the_package() if all(word in one for word in words))
+    return any(wanted.search(known) for module in modules for known in strings_of(module))
