@@ -42,6 +42,7 @@ async def test_downloads_are_not_cancelled():
         assert (await eng.render(scenes)).status is Status.COMPLETE
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("after", range(0, 39, 3))
 async def test_an_aborted_run_ends_from_any_state_and_may_be_rendered_again(after):
     cloud = FakeCloud(boot=5, encode=10, encoders=2, download=5, upload=2)

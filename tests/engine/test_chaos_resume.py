@@ -299,6 +299,7 @@ def same_again(monkeypatch):
     return prepare
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_clients_killed_amid_random_faults_lose_nothing(seed, same_again):
     """Half of the seeds on each event loop."""

@@ -76,18 +76,18 @@ async def test_a_slow_journal_holds_up_no_worker_that_is_there():
     assert report.wall_seconds < 3 + 3 + 1 + 3 * 10 + 3 * 3
 
 
-async def test_a_thousand_scenes_are_one_write():
+async def test_hundreds_of_scenes_are_one_write():
     cloud, journal = FakeCloud(), MemoryJournal()
-    these = [checked(f"s{number}") for number in range(1000)]
+    these = [checked(f"s{number}") for number in range(300)]
     async with life(Plug(cloud, journal), these, limits=Limits(workers=1)) as (_, run):
         await anyio.lowlevel.checkpoint()
         while not journal.entries:
             await anyio.lowlevel.checkpoint()
-        assert len(journal.of(SceneEntry)) == 1000
+        assert len(journal.of(SceneEntry)) == 300
         assert journal.writes == 1
         report = await run.until_done()
     assert report.status is Status.COMPLETE
-    assert len(journal.of(ResultEntry)) == 1000
+    assert len(journal.of(ResultEntry)) == 300
     assert len(journal.of(TaskEntry)) < 10
 
 

@@ -298,7 +298,7 @@ class Engine(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=24,
+    max_examples=12,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -40,6 +40,7 @@ class Stalling(FakeCloud):
             yield renderer
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seconds", [1000, 2400, 8000])
 async def test_a_scene_that_makes_progress_is_not_abandoned(seconds):
     """2,400 s is an hour of audio with zoom on two vCPU."""

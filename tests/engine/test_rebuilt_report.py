@@ -111,6 +111,7 @@ CASES = {
 }
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("case", CASES)
 async def test_figures_are_those_of_the_process(case):
     clouds, settings, status = CASES[case]

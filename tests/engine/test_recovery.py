@@ -89,7 +89,7 @@ def hold(cloud, journal, events, report):
         assert {e.task for e in journal.of(TaskEntry)} == set(cloud.launched.values())
 
 
-@pytest.mark.few(40, spread=True)
+@pytest.mark.few(16, spread=True)
 @pytest.mark.parametrize("ticks", TICKS)
 async def test_killed_at_any_moment_it_goes_on(ticks):
     cloud, journal = FakeCloud(), MemoryJournal()
@@ -99,7 +99,7 @@ async def test_killed_at_any_moment_it_goes_on(ticks):
     hold(cloud, journal, events, report)
 
 
-@pytest.mark.few(24, spread=True)
+@pytest.mark.few(8, spread=True)
 @pytest.mark.parametrize("trouble", ["plain", "lost launches", "lost stops", "public image"])
 @pytest.mark.parametrize("seconds", [0, 0.5, 7, 9, 30, 41, 45, 61, 70, 81, 82, 100])
 async def test_the_bill_of_a_resumed_run_has_the_tasks_of_both_processes(seconds, trouble):
@@ -407,6 +407,7 @@ async def test_skipped_scenes_are_told_in_full():
     assert len(cloud.launched) == 1
 
 
+@pytest.mark.few(12, spread=True)
 @pytest.mark.parametrize("ticks", range(0, 100, 3))
 async def test_cut_while_it_takes_over_it_leaves_nothing(ticks):
     cloud, journal = FakeCloud(boot=0, encode=50), MemoryJournal()
@@ -458,11 +459,12 @@ async def test_a_look_at_a_task_is_not_an_entry():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 @pytest.mark.parametrize("who", ["one", "all"])
+@pytest.mark.parametrize("step", [12, pytest.param(6, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("anyio_backend", ["not used"])
-def test_a_native_cancel_while_it_takes_over_leaves_nothing(who, times, anyio_backend):
+def test_a_native_cancel_while_it_takes_over_leaves_nothing(who, times, step, anyio_backend):
     """asyncio's own ``Task.cancel()``, which no anyio shield holds back."""
-    # Both values of each parameter together have every third tick.
-    for ticks in range(3 * ((who == "one") ^ (times == 1)), 70, 6):
+    # Both values of each other parameter together have every sixth tick at least.
+    for ticks in range(step // 2 * ((who == "one") ^ (times == 1)), 70, step):
         cloud, journal = FakeCloud(boot=0, encode=50), MemoryJournal()
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             runner.run(cut(cloud, journal, ticks, who, times))

@@ -234,6 +234,7 @@ async def test_the_time_left_is_what_the_run_then_takes_and_the_bill_grows():
     assert (last.at, last.film) == (report.wall_seconds, None)
 
 
+@pytest.mark.nightly
 async def test_most_runs_take_a_time_within_the_range_of_the_time_left():
     inside = list[bool]()
     for seed in range(4):

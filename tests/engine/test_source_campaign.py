@@ -29,7 +29,7 @@ def run_source(monkeypatch):
     return lambda name, seed=0: sources.run_source(by_name[name], BURSTS, seed, HOUR_USD, number=10)
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_source_ends_soon_and_costs_no_more_than_single_scenes(name, run_source):
     outcome = run_source(name)

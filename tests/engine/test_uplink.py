@@ -246,6 +246,7 @@ async def test_a_start_is_cancelled_when_the_line_cannot_feed_it():
     assert sum(worker.ready_at is None for worker in report.workers) == 2
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("rate", "limits"), [(100 * SLOW, {}), (SLOW, {"idle": 30})])
 async def test_tasks_are_not_stopped_if_the_line_is_fast_or_they_should_be_kept(rate, limits):
     _, report = await first_run_on(rate, **limits)

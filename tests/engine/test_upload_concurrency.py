@@ -70,6 +70,7 @@ async def test_bytes_from_before_the_places_were_used_do_not_count():
             tasks.cancel_scope.cancel()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("size", [500_000, 20 * MB])
 async def test_the_first_files_are_not_late_on_a_line_that_all_share(size):
     line = CountingLine(SLOW)

@@ -107,7 +107,7 @@ def mixed(number: int, seed: int = 0):
     return [checked(f"s{n}", round(rng.lognormvariate(3, 0.7), 1)) for n in range(number)]
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("workers", [1, 3, 5])
 @pytest.mark.parametrize("encoders", [1, 2])
 async def test_a_run_comes_to_what_was_predicted(workers, encoders):
@@ -130,7 +130,7 @@ async def test_this_machine_costs_nothing():
     assert report.wall_seconds == pytest.approx(report.predicted.wall_seconds, rel=0.05)
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("length", "hour_usd", "tasks"),
     [

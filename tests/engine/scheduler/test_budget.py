@@ -27,7 +27,7 @@ def cloud(**facts) -> FakeCloud:
     return FakeCloud(rates=US_EAST_1_RATES, **facts)
 
 
-@pytest.mark.few(7, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("cents", range(1, 40, 3))
 async def test_a_budget_is_kept(cents):
     """Twelve scenes of 60 s, by and large as long as their sounds: 4 cents and more in all."""

@@ -88,6 +88,7 @@ async def test_an_eager_backend_starts_all_tasks_although_they_do_not_pay():
         assert len(one.launched) == 6
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("hour_usd", "tasks"), [("0", 1), ("0.02", 1), ("0.05", 2), ("0.2", 4), ("1", 6)]
 )
@@ -174,7 +175,7 @@ def number_of(task):
 
 
 async def test_the_number_of_forecasts_depends_on_time_and_not_on_decisions(monkeypatch):
-    """The tasks that are ready first encode all scenes, and decide thousands of times meanwhile."""
+    """The tasks that are ready first encode all scenes, and decide hundreds of times meanwhile."""
     counted, schedule_on = [], Load.schedule_on
 
     def count(load, workers):
@@ -188,10 +189,10 @@ async def test_the_number_of_forecasts_depends_on_time_and_not_on_decisions(monk
         rates=US_EAST_1_RATES,
         encoders=2,
     )
-    async with engine(one, measurements=Measurements(), limits=Limits(workers=100)) as e:
-        report = await e.render(scenes(*[3.0] * 200))
+    async with engine(one, measurements=Measurements(), limits=Limits(workers=60)) as e:
+        report = await e.render(scenes(*[3.0] * 120))
     assert report.status is Status.COMPLETE
-    assert len(one.launched) == 100
+    assert len(one.launched) == 60
     assert 1 <= len(counted) <= 50
     assert not one.running
 
@@ -329,6 +330,7 @@ async def test_more_scenes_are_another_reason():
     assert len(one.launched) > 1
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("boot", [1.0, 200.0])
 @pytest.mark.parametrize("tenths", range(16, 60, 4))
 async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_one(tenths, boot):

@@ -306,6 +306,7 @@ async def test_a_free_slot_beside_it_is_no_other_worker():
     assert not of(SceneCopied, events)
 
 
+@pytest.mark.few(15, spread=True)
 @pytest.mark.parametrize("ticks", range(0, 400, 7))
 async def test_cut_anywhere_nothing_is_left(ticks):
     """From the moment of the copy on, at every few checkpoints."""

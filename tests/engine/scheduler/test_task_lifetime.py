@@ -66,6 +66,7 @@ async def render(cloud, works, measurements=None, **limits):
     return report
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("idle", [0, 10_000])
 @pytest.mark.parametrize("encoders", [1, 2])
 async def test_no_scene_begins_on_a_task_that_ends_before_it(idle, encoders):
