@@ -268,7 +268,7 @@ DELIVERIES: dict[str, tuple[Answer, type[CloudburstError]]] = {
 OF_THE_BUCKET = ["refused", "missing", "expired", "busy", "forbidden address"]
 
 
-@pytest.mark.few(6, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("name", EITHER | FETCHES)
 async def test_a_fetch(client, caplog, name):
     caplog.set_level(logging.DEBUG)
@@ -285,6 +285,7 @@ async def test_a_fetch(client, caplog, name):
         assert caught.value.field in {"image", "audio"}, "both are fetched at the same time"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "413 Content Too Large"])
 async def test_a_fetch_that_is_refused_for_good(client, status):
     """It is not repeated, and the error has the worker's reason."""
@@ -316,6 +317,7 @@ async def test_a_delivery_that_is_refused_for_good(client):
     assert len(worker.asked) == 1
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("name", DELIVERIES)
 async def test_a_delivery(client, caplog, name):
     caplog.set_level(logging.DEBUG)
@@ -330,6 +332,7 @@ async def test_a_delivery(client, caplog, name):
     assert client.to.key not in keys(client.emulator)
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("problem", OF_THE_BUCKET)
 async def test_a_refusal_that_s3_does_not_confirm(client, problem):
     """It is a fault of the worker, so that the run is not paused, and nothing is left."""
@@ -339,6 +342,7 @@ async def test_a_refusal_that_s3_does_not_confirm(client, problem):
     assert client.listed() == []
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("problem", OF_THE_BUCKET)
 async def test_a_refusal_that_s3_confirms(client, emulator, problem):
     """The run is paused, and the worker keeps the video."""

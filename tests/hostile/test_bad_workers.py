@@ -24,7 +24,7 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: " ".join(case[:2]))
 async def test_a_good_worker_saves_every_scene(make_scene, tmp_path, caplog, case):
     protocol, _, route, reply = case

@@ -84,7 +84,7 @@ async def rendered(emulator, garbler, scenes, out, *, timeouts=TIMEOUTS, on=None
         return await run.settled()
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 async def test_two_garbled_answers_cost_a_run_nothing(make_scenes, tmp_path, case):
     """What AWS has done all the same is found again by its token; what it has not is repeated."""
@@ -190,7 +190,7 @@ QUESTIONS = {
 ASKED = list(itertools.product(QUESTIONS, KINDS))
 
 
-@pytest.mark.few(8, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(("operation", "kind"), ASKED, ids=str)
 async def test_a_question_outside_of_a_run_gets_no_answer(monkeypatch, operation, kind):
     monkeypatch.setattr("cloudburst.aws.client.client.MAX_ATTEMPTS", 1)

@@ -64,7 +64,7 @@ def test_the_check_before_a_run_is_fast_and_finds_broken_tables(
 
 @pytest.mark.real
 @pytest.mark.timeout(120)
-@pytest.mark.few(5, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("case", FONTS, ids=lambda case: case.name.replace(" ", "-"))
 def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: FontCase) -> None:
     file = tmp_path / "font"
@@ -110,7 +110,7 @@ def test_wrong_bytes_never_raise_another_error(seed: int) -> None:
     assert all(tables.glyph(character) >= 0 for character in "aé字\U0010ffff")
 
 
-@pytest.mark.few(30)
+@pytest.mark.few(15)
 @pytest.mark.parametrize("seed", range(600))
 def test_wrong_bytes_in_a_font_with_rules_raise_errors_of_the_font(
     tmp_path: Path, seed: int

@@ -249,7 +249,7 @@ class MemoryGuard:
             resource.setrlimit(resource.RLIMIT_DATA, self._earlier)
 
 
-@pytest.mark.few(8, spread=True)
+@pytest.mark.few(9, spread=True)
 @pytest.mark.parametrize("name", CASES)
 def test_a_hostile_file_is_refused_or_drawn_in_bounded_time_and_memory(name):
     content = CASES[name]()

@@ -12,9 +12,9 @@ import pytest
 from cloudburst.renderer.confinement.decoders import missing_layers
 from support.project import TESTS
 
-BLOCK = 40
-"""Number of mutations in a test: one of most kinds of files."""
-BLOCKS = [BLOCK * number for number in range(25)]
+BLOCK = 20
+"""Number of mutations in a test: one of every second kind of files."""
+BLOCKS = [BLOCK * number for number in range(50)]
 
 
 @pytest.mark.real

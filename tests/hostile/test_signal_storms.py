@@ -52,8 +52,8 @@ def await_tasks(aws, process) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(180)
-@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", range(1, STORMS + 1))
 def test_a_storm_leaves_no_task_without_a_word(seed, tmp_path, monkeypatch, make_scene):
     rng = random.Random(seed)
