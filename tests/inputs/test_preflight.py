@@ -585,15 +585,15 @@ def test_audio_of_several_hours_fits_into_a_scene(files: Path, hours: int, fits:
         assert fault.expected == "at most 14400 seconds"
 
 
-def test_a_thousand_scenes_are_quick(files: Path) -> None:
+def test_hundreds_of_scenes_are_quick(files: Path) -> None:
     parts = {name: (files / name).read_bytes() for name in ("a.png", "a.wav", "a.srt")}
-    for number in range(1000):
+    for number in range(300):
         for name, data in parts.items():
             (files / f"{number}{name}").write_bytes(data)
     scenes = [
         scene(files, name=f"{n}", image=f"{n}a.png", audio=f"{n}a.wav", subtitle=f"{n}a.srt")
-        for n in range(1000)
+        for n in range(300)
     ]
     begin = time.process_time()
-    assert len(good(*scenes)) == 1000
-    assert time.process_time() - begin < 5
+    assert len(good(*scenes)) == 300
+    assert time.process_time() - begin < 1.5

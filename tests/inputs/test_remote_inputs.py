@@ -127,6 +127,7 @@ def with_png_text(data: bytes, size: int) -> bytes:
     return data[:33] + chunk + data[33:]
 
 
+@pytest.mark.few(7, spread=True)
 @pytest.mark.parametrize("kind", PICTURES)
 def test_pictures_are_known_by_their_start(store: RemoteStore, kind: str, tmp_path: Path) -> None:
     data = PICTURES[kind]()
@@ -171,7 +172,7 @@ SOUNDS: dict[str, tuple[tuple[str, ...], bool]] = {
 }
 
 
-@pytest.mark.few(5, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("kind", SOUNDS)
 def test_sounds_are_measured_by_their_header(store: RemoteStore, kind: str, tmp_path: Path) -> None:
     options, known = SOUNDS[kind]

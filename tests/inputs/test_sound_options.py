@@ -99,6 +99,7 @@ def test_files_of_scenes_have_their_own_music(files: Path) -> None:
     assert (second.options.music, second.options.loudness) == (files / "long.wav", None)
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

@@ -35,7 +35,7 @@ anyio.run(main)
 """
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=["asyncio", pytest.param("trio", marks=pytest.mark.nightly)])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)  # threads and processes live by the real clock
 
@@ -264,6 +264,7 @@ CLAIM_FILES = {
 }
 
 
+@pytest.mark.few(20, spread=True)
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("what", CLAIM_FILES)
 async def test_no_claim_file_stops_the_runs_of_a_folder(
@@ -355,6 +356,7 @@ async def test_many_runs_in_many_threads_get_a_name_one_at_a_time(
     assert everything(tmp_path) == []
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("delay", [0, 0.0005, 0.001, 0.002, 0.004, 0.008])
 async def test_cancelled_at_any_time_it_holds_nothing(tmp_path: Path, delay: float) -> None:
     for _ in range(20):

