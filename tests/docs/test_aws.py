@@ -164,6 +164,7 @@ def launch(emulator):
     return task["taskArn"].rpartition("/")[2]
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(120)
 def test_aws_in_ten_minutes(account, story, shell):
@@ -237,6 +238,7 @@ def test_the_first_hour(account, make_scene, shell, tmp_path):
         assert json.loads(Path(f"{name}.json").read_text("utf-8"))["Statement"]
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(60)
 def test_security(account, shell):

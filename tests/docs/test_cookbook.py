@@ -224,6 +224,7 @@ def ssh(here, monkeypatch):
     watch.kill()
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(120)
 @pytest.mark.anyio

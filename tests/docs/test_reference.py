@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ from cloudburst import (
     fargate,
     read_scenes,
 )
+from cloudburst.cli.app import run
 from cloudburst.errors import FaultCode
 from cloudburst.inputs.scene_files import MAX_SCENES
 from cloudburst.media.font_tables import MAX_FONT_BYTES
@@ -48,7 +50,7 @@ from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
 from cloudburst.service.config import ServiceSettings
 from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
-from support.doc_blocks import in_shell, run_page
+from support.doc_blocks import run_page
 from support.doc_pages import (
     ROOT,
     blocks,
@@ -183,12 +185,13 @@ def test_a_limit_of_inputs(first, numbers):
 @pytest.mark.real
 @pytest.mark.timeout(120)
 def test_the_commands_run(here):
+    def run_here(code):
+        for line in code.replace("--quiet", "--size 320x240 --no-zoom --quiet").splitlines():
+            program, *words = shlex.split(line)
+            assert (program, run(words)) == ("cloudburst", 0), line
+
     short_story(here, "01-harbour")
-    small = "--size 320x240 --quiet"
-    render = {
-        "cloudburst render": lambda code: in_shell(code.replace("--quiet", small), {}, COMMANDS)
-    }
-    run_page(COMMANDS, instead=render)
+    run_page(COMMANDS, instead={"cloudburst render": run_here})
     assert Path("videos/01-harbour.mp4").exists()
     assert Path("videos/report.html").exists()
 

@@ -71,8 +71,15 @@ def test_readme_renders_the_story_once(here, capsys):
         for path in Path().glob("story.*"):
             path.unlink()
 
+    run_page("README.md", instead={**INSTEAD, "async def main": program})
+
+
+@pytest.mark.nightly
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_readme_makes_a_film_of_scenes_that_come_one_by_one(here):
     space = {"write": write, "paint": paint, "speak": speak}
-    run_page("README.md", space, instead={**INSTEAD, "async def main": program})
+    run_page("README.md", space, instead={**INSTEAD, "async def main": "test above"})
     asyncio.run(space["make_film"]())
     assert len(list(Path("story-videos").glob("*.mp4"))) == 1
     assert Path("story.mp4").exists()
