@@ -326,7 +326,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join((captured.out + captured.err).replace("│", " ").split())
 
 
-@pytest.mark.few(5, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("bads", FLAGS.values(), ids=FLAGS)
 def test_a_bad_option_on_the_command_line_is_named(
     bads: list[Bad], cloud: Account, scene: dict[str, Any], capsys: pytest.CaptureFixture[str]

@@ -278,6 +278,7 @@ asyncio.run(main(sys.argv[1], image=sys.argv[2], audio=sys.argv[3]))
 """
 
 
+@pytest.mark.few(1)
 @pytest.mark.real
 @pytest.mark.parametrize("handler", ["of asyncio", "raises"])
 def test_ctrl_c_within_a_loop_stops_the_tasks_and_the_program(handler, make_scene, tmp_path):
