@@ -47,6 +47,7 @@ def told(capsys):
     return text
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_journal_whose_name_no_run_can_have_is_passed_over(tmp_path, capsys, name):
     path = journal(tmp_path / "out", "r1", scene(), end())

@@ -234,6 +234,7 @@ def test_characters_without_a_font_are_named_unless_the_public_image_draws_them(
     assert (code, "Arabic" in str(said["scenes"][3]["warnings"])) == (0, True)
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
