@@ -30,6 +30,7 @@ def notes(trial, operation):
     return Counter(call.note for call in trial.calls if call.operation == operation)
 
 
+@pytest.mark.nightly
 async def test_nothing_goes_wrong(account, scenes, out):
     with account() as aws:
         trial = await tried(aws, scenes(4), out)
@@ -37,12 +38,14 @@ async def test_nothing_goes_wrong(account, scenes, out):
     assert len(trial.tasks) == 2
 
 
+@pytest.mark.nightly
 async def test_starts_take_their_time(account, scenes, out):
     with account(jitter=0.5, task_faults={0: TaskFault(start_delay=1.5)}) as aws:
         trial = await tried(aws, scenes(4), out, limits=Limits(workers=3))
     hold(trial)
 
 
+@pytest.mark.nightly
 async def test_a_new_task_is_not_seen_at_first(account, scenes, out):
     with account(new_task_invisible=1.6) as aws:
         trial = await tried(aws, scenes(2), out)
@@ -65,6 +68,7 @@ async def test_a_new_task_is_not_even_known_when_it_shall_stop(account, scenes, 
         assert refused[""] == len(aws.tasks)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("reason", ["RESOURCE:CPU", "Capacity is unavailable at this time."])
 async def test_there_is_no_room_for_a_while(account, scenes, out, reason):
     with account() as aws:
@@ -96,6 +100,7 @@ async def test_a_burst_within_the_rates_of_aws(account, scenes, out):
     assert notes(trial, "RunTask")["ThrottlingException"] <= 11
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
 async def test_others_use_up_the_rate(account, scenes, out, wrapped):
     with account(buckets=CROWDED, wrap_throttling=wrapped) as aws:
@@ -105,7 +110,7 @@ async def test_others_use_up_the_rate(account, scenes, out, wrapped):
     assert notes(trial, "RunTask")[code]
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", ["lost", "dropped", "doubled"])
 async def test_launches_are_answered_badly(account, scenes, out, kind):
     with account() as aws:
@@ -118,6 +123,7 @@ async def test_launches_are_answered_badly(account, scenes, out, kind):
         assert sum(trial.tokens.values()) == 4, "asked again with the same token"
 
 
+@pytest.mark.nightly
 async def test_an_answer_comes_too_late_for_the_caller(account, scenes, out):
     """A launch that is done, and whose answer comes after the caller's patience."""
     with account() as aws:
@@ -128,7 +134,7 @@ async def test_an_answer_comes_too_late_for_the_caller(account, scenes, out):
     assert len(trial.tasks) == 2
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -147,7 +153,7 @@ async def test_stops_are_answered_badly(account, scenes, out, fault):
     assert notes(trial, "StopTask")[""] >= 2 - (fault.kind == "lost")
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     "fault",
     [

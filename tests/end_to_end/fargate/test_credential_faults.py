@@ -41,6 +41,7 @@ async def test_a_role_is_assumed_again_when_its_session_ends(account, scenes, ou
     assert not keys & {call.key for call in trial.calls if call.operation == "RunTask"}
 
 
+@pytest.mark.nightly
 async def test_a_role_that_lasts_for_seconds(account, scenes, out):
     """Its end comes again and again, also between a launch and its stop."""
     with account(worker_environment=WORKING, role_seconds=2) as aws:
@@ -82,6 +83,7 @@ async def test_static_keys_end(account, scenes, out, caplog):
         await left_behind(aws, trial, caplog, told="CredentialsError")
 
 
+@pytest.mark.nightly
 async def test_static_keys_end_before_a_worker_is_ready(account, scenes, out, caplog):
     with account() as aws:
         watch = first(WorkerLaunched, lambda _: aws.expire_credentials())
@@ -113,6 +115,7 @@ async def test_stops_are_denied(account, scenes, out, caplog):
         await left_behind(aws, trial, caplog, told="AccessDenied")
 
 
+@pytest.mark.nightly
 async def test_a_stop_that_is_denied_while_tags_are_not_known_is_repeated(account, scenes, out):
     with account(worker_environment=WORKING) as aws:
         fault = Fault(operation="StopTask", code="AccessDeniedException", message="no", times=2)
@@ -130,6 +133,7 @@ async def test_looks_are_denied(account, scenes, out):
         assert not aws.tasks
 
 
+@pytest.mark.nightly
 async def test_looks_are_denied_later(account, scenes, out):
     denied = Fault(operation="DescribeTasks", code="AccessDeniedException", skip=1, times=None)
     with account() as aws:

@@ -48,10 +48,10 @@ def finish_a_job_and_be_killed(aws, folder, scenes):
 
 
 async def test_the_next_process_stops_them_and_completes_the_bill(
-    our_account, scenes, tmp_path, monkeypatch
+    quick_account, scenes, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(bills, "INTERVAL", 0.2)
-    with our_account() as aws:
+    with quick_account() as aws:
         finish_a_job_and_be_killed(aws, tmp_path / "jobs", scenes)
         async with (
             Client(fargate(Settings(**aws.environment))) as client,
@@ -70,10 +70,10 @@ async def settled_job(queue):
     return job if job.cost is not None and job.cost.final else None
 
 
-async def test_tasks_of_a_process_that_runs_are_kept(our_account, scenes, tmp_path, monkeypatch):
+async def test_tasks_of_a_process_that_runs_are_kept(quick_account, scenes, tmp_path, monkeypatch):
     """Another process with the same jobs may still use them."""
     monkeypatch.setattr(bills, "INTERVAL", 0.2)
-    with our_account() as aws:
+    with quick_account() as aws:
         backend = fargate(Settings(**aws.environment))
         async with (
             Client(backend, limits=Limits(workers=1, idle=600)) as first,

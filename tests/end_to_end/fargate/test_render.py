@@ -27,13 +27,13 @@ CUES = "1\n00:00:00,000 --> 00:00:01,000\n你好, harbour\n"
 
 @pytest.fixture
 def scenes(make_scene, tmp_path):
-    made = [make_scene(f"scene {n}", seconds=0.6 + n / 10) for n in range(4)]
+    made = [make_scene(f"scene {n}", seconds=0.6 + n / 10) for n in range(3)]
     (tmp_path / "cues.srt").write_text(CUES, "utf-8")
     made[1]["subtitle_path"] = str(tmp_path / "cues.srt")
     return made
 
 
-async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, scenes, tmp_path):
+async def test_three_scenes_become_videos_on_two_tasks(our_account, client_of, scenes, tmp_path):
     with our_account() as aws:
         tags = {}
         aws.on_change(lambda task: tags.setdefault(task.arn, task.tags))  # StopTask takes them away
@@ -71,8 +71,8 @@ async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, sc
         assert sum(scene.usd for scene in final.scenes) == final.cost.usd - final.cost.wasted
 
 
-async def test_another_key_is_refused(our_account, client_of, make_scene, tmp_path):
-    with our_account() as aws:
+async def test_another_key_is_refused(quick_account, client_of, make_scene, tmp_path):
+    with quick_account() as aws:
         async with client_of(aws, options=SMALL, limits=Limits(workers=1, idle=30)) as client:
             await client.render(make_scene("a"), to=tmp_path / "out")
             (task,) = aws.tasks
@@ -130,9 +130,9 @@ async def test_a_listener_without_tls_gets_no_key(our_account, client_of, make_s
     assert b"HTTP" not in said
 
 
-async def test_a_run_tells_no_secret(our_account, client_of, make_scene, tmp_path, caplog):
+async def test_a_run_tells_no_secret(quick_account, client_of, make_scene, tmp_path, caplog):
     """Neither logs at DEBUG, nor events, report or errors have keys or certificates in them."""
-    with our_account(task_faults={0: TaskFault(registry_unreachable=True)}) as aws:
+    with quick_account(task_faults={0: TaskFault(registry_unreachable=True)}) as aws:
         caplog.set_level(logging.DEBUG)
         for name in list(logging.root.manager.loggerDict):
             caplog.set_level(logging.DEBUG, name)  # which restores the level, too
@@ -163,8 +163,8 @@ async def test_a_run_tells_no_secret(our_account, client_of, make_scene, tmp_pat
             assert secret not in whole
 
 
-async def test_private_addresses_ask_nobody(our_account, client_of, make_scene, tmp_path):
-    with our_account(way_out="nat") as aws:
+async def test_private_addresses_ask_nobody(quick_account, client_of, make_scene, tmp_path):
+    with quick_account(way_out="nat") as aws:
         settings = {"public_address": False}
         async with client_of(
             aws, options=SMALL, settings=settings, limits=Limits(workers=1)

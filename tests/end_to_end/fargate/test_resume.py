@@ -99,9 +99,9 @@ async def test_killed_at_any_moment(protocol, seed, opened, late_scenes, tmp_pat
     assert not list((tmp_path / "out").glob("*.part"))
 
 
-async def test_workers_of_ours_are_taken_over(our_account, scenes, tmp_path):
-    six = scenes(6)
-    with our_account() as aws:
+async def test_workers_of_ours_are_taken_over(quick_account, late_scenes, tmp_path):
+    six = late_scenes(6)
+    with quick_account() as aws:
         with rendering(aws, six, tmp_path, program="cli") as child:
             await anyio.to_thread.run_sync(lambda: child.until("worker.ready", count=3))
             child.send(signal.SIGKILL)

@@ -26,7 +26,7 @@ from support.service_inputs import tone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(300)]
 
-SCENES = 3
+SCENES = 2
 BUCKET = "films"
 SMALL = RenderOptions(effects=(), size="640x360", fps=24)
 SUBTITLE = b"1\n00:00:00,000 --> 00:00:00,900\nHello\n"
@@ -86,7 +86,7 @@ async def test_no_scene_byte_passes_through_the_client(our_account, tmp_path, ca
         before = len(aws.calls)
         with counted_sockets(servers={urlsplit(aws.url).port}) as traffic:
             async with (
-                Client(backend, options=SMALL, limits=Limits(workers=2)) as opened,
+                Client(backend, options=SMALL, limits=Limits(workers=1)) as opened,
                 opened.stream(scenes, to=f"s3://{BUCKET}/out/") as run,
             ):
                 report = await run.until_done()

@@ -53,7 +53,7 @@ def all_given_back(emulator, since):
 
 
 @pytest.mark.chaos
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("ending", ENDS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_signals(ending, seed, account, scenes, tmp_path):
@@ -207,6 +207,7 @@ async def test_cancelled(how, seed, account, scenes, out):
     assert not await registered_runs()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("protocol", ["onestep", "native"])
 def test_killed_its_tasks_end_by_themselves(protocol, account, quick_account, make_scene, tmp_path):
     """A container that only sleeps, or the service's own limit, ends what nobody can stop."""

@@ -30,7 +30,7 @@ SLOW_DOWNLOADS = {"STUB_VIDEO_BYTES": "1000000", "STUB_WRITE_BYTES_PER_SECOND": 
 ONE = Limits(workers=1)
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -61,6 +61,7 @@ FORBIDDEN = (
 )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("end", [FORBIDDEN, 0], ids=["403", "exit code 0"])
 async def test_a_container_that_aws_added_does_not_explain_a_crash(account, scenes, out, end):
     """GuardDuty's container ends in its own way; only our containers decide about a task."""
@@ -111,6 +112,7 @@ async def test_a_spot_task_that_is_reclaimed_and_drains_is_replaced(account, sce
     assert all(task.spot for task in trial.tasks)
 
 
+@pytest.mark.nightly
 async def test_a_spot_task_that_is_reclaimed_and_dies_is_replaced(account, scenes, out):
     with account(worker_environment=SLOWLY) as aws:
         watch = first(SceneEncoding, lambda event: aws.interrupt(event.task, notice=1))
@@ -120,6 +122,7 @@ async def test_a_spot_task_that_is_reclaimed_and_dies_is_replaced(account, scene
     assert len(trial.errors()) == 1
 
 
+@pytest.mark.nightly
 async def test_spot_tasks_reclaimed_one_after_the_other_are_replaced(account, scenes, out):
     faults = {n: TaskFault(interrupt_after=0.8) for n in range(4)}
     with account(worker_environment={"STUB_GENERATE_SECONDS": "1"}, task_faults=faults) as aws:
@@ -143,6 +146,7 @@ async def test_a_worker_crashes_while_idle(account, scenes, out):
         assert not aws.live
 
 
+@pytest.mark.nightly
 async def test_a_worker_crashes_before_it_is_used(account, scenes, out):
     with account() as aws:
         watch = first(WorkerReady, lambda event: aws.crash(event.task))
@@ -150,7 +154,8 @@ async def test_a_worker_crashes_before_it_is_used(account, scenes, out):
     hold(trial)
 
 
-@pytest.mark.parametrize("kind", [SceneStarted, SceneEncoding, SceneEncoded])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("kind", [SceneEncoding, SceneStarted, SceneEncoded])
 async def test_a_worker_crashes_at_work(account, scenes, out, kind):
     env = SLOWLY | SLOW_DOWNLOADS
     with account(worker_environment=env) as aws:
@@ -162,6 +167,7 @@ async def test_a_worker_crashes_at_work(account, scenes, out, kind):
     assert trial.final.cost.wasted > 0
 
 
+@pytest.mark.nightly
 async def test_a_worker_crashes_while_one_scene_encodes_and_another_uploads(account, scenes, out):
     env = {"STUB_GENERATE_SECONDS": "0.8", "STUB_READ_BYTES_PER_SECOND": "20000"}
     with account(worker_environment=env) as aws:
@@ -172,6 +178,7 @@ async def test_a_worker_crashes_while_one_scene_encodes_and_another_uploads(acco
     assert len(trial.tasks) == 2
 
 
+@pytest.mark.nightly
 async def test_a_host_is_slow(account, scenes, out):
     with account(worker_environment=SLOWLY, task_faults={0: TaskFault(slow=5)}) as aws:
         trial = await tried(aws, scenes(4), out)
@@ -189,6 +196,7 @@ async def test_a_host_freezes_while_a_video_travels(account, scenes, out):
     assert any("1.5 s" in error for error in trial.errors().values())
 
 
+@pytest.mark.nightly
 async def test_a_host_freezes_for_a_moment(account, scenes, out):
     with account(worker_environment=SLOW_DOWNLOADS) as aws:
         watch = first(SceneEncoded, lambda event: aws.freeze(event.task, 1))
@@ -222,6 +230,7 @@ async def test_connections_are_cut_while_a_scene_encodes(account, scenes, out):
     assert len(trial.tasks) == 2
 
 
+@pytest.mark.nightly
 async def test_connections_are_cut_while_a_video_travels(account, scenes, out):
     """It is fetched again from the same worker."""
     faults = {0: TaskFault(cut_connections=dict.fromkeys(range(2, 5), 300_000))}
@@ -233,11 +242,12 @@ async def test_connections_are_cut_while_a_video_travels(account, scenes, out):
     assert not trial.told(SceneRetried)
 
 
-async def test_connections_to_our_service_are_cut(our_account, scenes, out):
+async def test_connections_to_our_service_are_cut(quick_account, make_scene, out):
     """Whatever travels: it goes on where it was, on the same worker."""
     faults = {0: TaskFault(cut_connections=dict.fromkeys(range(2, 12), 8000))}
-    with our_account(task_faults=faults) as aws:
-        trial = await tried(aws, scenes(2), out, limits=ONE)
+    scenes = [make_scene(f"{n} 1MB") for n in range(2)]
+    with quick_account(task_faults=faults) as aws:
+        trial = await tried(aws, scenes, out, limits=ONE)
     hold(trial, resumed=True)
     assert len(trial.tasks) == 1
 
@@ -264,6 +274,7 @@ async def test_a_task_stopped_by_others_is_replaced(account, scenes, out):
     assert "UserInitiated" in error
 
 
+@pytest.mark.nightly
 async def test_one_container_has_another_key(account, scenes, out):
     """It is told as what it is, and all scenes are done by whoever takes our key."""
     faults = {0: TaskFault(environment={"AUTHENTICATION_KEY": "another"})}

@@ -34,7 +34,7 @@ async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
     with FargateEmulator(config) as aws:
         backend = fargate(Settings(**aws.environment))
         async with Client(backend, limits=Limits(workers=1, idle=60)) as client:
-            scenes = [make_scene("one", seconds=2.0)]
+            scenes = [make_scene("one", seconds=1.0)]
             report = await client.render_all(scenes, to=tmp_path / "out")
             assert report.status is Status.COMPLETE, report.scenes[0].error
             (task,) = aws.live
@@ -52,5 +52,5 @@ async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
         assert {task.exit_code for task in aws.tasks} == {143}, "its init process heard SIGTERM"
     (video,) = report.videos
     facts = probe(video.path)
-    assert facts.seconds == pytest.approx(2.0, abs=0.3)
-    assert video.seconds == pytest.approx(2.0, abs=0.3)
+    assert facts.seconds == pytest.approx(1.0, abs=0.3)
+    assert video.seconds == pytest.approx(1.0, abs=0.3)
