@@ -1,17 +1,19 @@
-"""The pages about the standing server run: its commands, curl, n8n, agents, keys."""
+"""The pages about the standing server run, and one server has the callers on them and others."""
 
 import json
 import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
+import socket
 import sys
 import time
 from configparser import ConfigParser
+from contextlib import ExitStack
 from pathlib import Path
 
+import anyio
+import httpx
 import httpx2
 import mcp
 import pytest
@@ -21,6 +23,8 @@ from mcp.client.streamable_http import streamable_http_client
 from cloudburst.cli.app import app
 from cloudburst.cli.serve import standing_jobs
 from cloudburst.jobs.webhooks.signature import decode_secrets, signed_headers
+from cloudburst.serve.keys import Keys, keys_for
+from cloudburst.service.connections import MAX_OPEN_CONNECTIONS
 from cloudburst.web import RequestLimits
 from support.doc_blocks import in_shell, needs, run_page
 from support.doc_pages import blocks, quoted, table_of
@@ -60,25 +64,15 @@ def opened(code):
     standing_jobs(arguments["options"], Path("jobs"))
 
 
-def started(code):
-    """Run a block that starts a server, at any free port, and stop it with Ctrl-C."""
-    process = subprocess.Popen(
-        ["bash", "-euc", f"{code.strip()} --port 0 --backend local"],
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    )
-    with process:
-        try:
-            line = process.stdout.readline()
-            assert "The page is at https://videos.example.com" in line
-            os.killpg(process.pid, signal.SIGINT)
-            assert process.stdout.read() == "", "a key of the user is not printed"
-        finally:
-            process.kill()
-    assert process.returncode == 0
+def with_a_key(code):
+    """Run a block that starts a server, with a command that prints its key and its arguments."""
+    stub = 'cloudburst() { printf "%s\\n" "$CLOUDBURST_SERVE_KEYS" "$@"; }'
+    key, *words = in_shell(f"{stub}\n{code}", {}, "a key of one's own").splitlines()
+    _, arguments = parsed(shlex.join(["cloudburst", *words]))
+    keys = keys_for(arguments["host"], arguments["public_url"], [key])
+    assert keys == [key]
+    Keys(keys, arguments["public_url"])
+    assert arguments["public_url"] == "https://videos.example.com"
 
 
 def checked_by_nginx(code):
@@ -115,7 +109,7 @@ def test_every_block_about_the_server_is_run(here, monkeypatch):
         "docs/cookbook/serve.md",
         instead={
             "pip install": INSTALLED,
-            "openssl rand": started,
+            "openssl rand": with_a_key,
             "--owner-usd 20": opened,
             "--source": lambda code: opened(f"{code.strip()} --backend local"),
             "--target serve": NO_DOCKER,
@@ -129,6 +123,29 @@ def test_every_block_about_the_server_is_run(here, monkeypatch):
     ((_, arguments),) = units
     assert arguments["public_url"] == "https://videos.example.com"
     assert "AS serve" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_other_hosts_need_the_key_that_is_printed(server):
+    assert len(server.key) == 32
+    with server.http() as http:
+        assert http.get("/api/jobs").status_code == 200
+        del http.headers["authorization"]
+        assert http.get("/api/jobs").status_code == 401
+        assert http.get("/").status_code == 200
+
+
+def test_idle_connections_of_strangers_do_not_lock_out_who_has_the_key(server):
+    address = ("127.0.0.1", httpx.URL(server.url).port)
+    with server.http() as http, ExitStack() as strangers:
+        job = http.post("/api/jobs", json={"open": True}).json()
+        with http.stream("GET", job["links"]["events"]) as events:
+            lines = events.iter_lines()
+            next(lines)
+            for _ in range(MAX_OPEN_CONNECTIONS + 20):
+                strangers.enter_context(socket.create_connection(address))
+            with server.http() as other:
+                assert other.post(job["links"]["cancel"]).status_code == 202
+            assert "event: job.finished" in lines, "the open stream is not closed"
 
 
 @needs("curl", "jq")
@@ -212,6 +229,8 @@ class Workflow:
 def test_n8n(server, tmp_path):
     (code,) = blocks("docs/cookbook/n8n.md", "json")
     code = code.replace("http://localhost:8080", server.url)
+    small = r"\"options\": {\"size\": \"320x240\"}"
+    code = code.replace(r"\"film\": true", rf"\"film\": true, {small}")
     document = json.loads(code.replace("Bearer KEY", f"Bearer {server.key}"))
     with server.http() as http:
         names, film = Workflow(document, http).run("Start")
@@ -239,25 +258,55 @@ def tools_on_the_page():
 
 
 @pytest.mark.anyio
-async def test_agent_starts_the_tools_with_the_entry_of_the_page(here):
+async def test_agent_starts_the_tools_with_the_entry_of_the_page_for_local_files(
+    here, make_scene, watch
+):
     (entry, _) = entries()
     words = [str(Path(sys.executable).with_name(entry["command"])), *entry["args"]]
-    server = StdioServerParameters(command=words[0], args=words[1:], cwd=here)
+    server = StdioServerParameters(
+        command=words[0], args=words[1:], cwd=here, env=os.environ | watch.environment
+    )
+    make_scene("a", seconds=0.2)
     async with mcp.Client(server) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == tools_on_the_page()
+        scenes = [{"name": name, "image": "a.png", "duration": 0.4} for name in "ab"]
+        job = {"scenes": scenes, "options": {"size": "320x240"}, "film": True}
+        made = await called(client, "render", job=job, wait_seconds=60)
+        assert made["state"] == "complete", made
+        found = await called(client, "results", job=made["id"])
+    assert probe(found["film"]).seconds == pytest.approx(0.8, abs=0.1)
+    assert watch.left_after(5) == {}
     run_page("docs/cookbook/agents.md", instead={"pip install": INSTALLED})
 
 
+async def called(client, name, **arguments):
+    answer = await client.call_tool(name, arguments)
+    assert not answer.is_error, answer.content
+    return answer.structured_content
+
+
 @pytest.mark.anyio
-async def test_agent_elsewhere_uses_the_server_with_the_entry_of_the_page(server):
+async def test_agent_elsewhere_uses_the_server_with_the_entry_of_the_page(make_scene, server):
     (_, entry) = entries()
     url = entry["url"].replace("http://localhost:8080", server.url)
     headers = {name: value.replace("KEY", server.key) for name, value in entry["headers"].items()}
-    async with (
-        httpx2.AsyncClient(headers=headers) as http,
-        mcp.Client(streamable_http_client(url, http_client=http)) as client,
-    ):
-        assert {tool.name for tool in (await client.list_tools()).tools} == tools_on_the_page()
+    picture = await anyio.Path(make_scene("p")["image_path"]).read_bytes()
+    with server.http() as http:
+        image = http.post("/api/uploads", content=picture).json()["id"]
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        async with mcp.Client(streamable_http_client(url, http_client=http)) as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == tools_on_the_page()
+            scene = {"name": "a", "image": image, "duration": 0.4, "options": {"size": "320x240"}}
+            made = await called(client, "render", job={"scenes": [scene]}, wait_seconds=60)
+            found = await called(client, "results", job=made["id"])
+        with server.http() as files:
+            video = found["videos"][0]["url"]
+            assert video.startswith(f"{server.url}/api/jobs/")
+            assert files.get(video).status_code == 200
+        del http.headers["authorization"]
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        assert (await http.post(url, json=body)).status_code == 401
+        assert (await http.get(url)).status_code == 405
 
 
 def test_every_block_about_keys_is_run(here, monkeypatch):

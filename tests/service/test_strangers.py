@@ -52,7 +52,27 @@ Start = Callable[..., Service]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Generator[Start]:
-    folder = tmp_path / "service"
+    with starting(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
+    """A service that soon closes connections on which nothing comes."""
+    with starting(tmp_path_factory.mktemp("hasty")) as start:
+        yield start(stall_seconds="1")
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
+    """A service that waits long for the head of a request."""
+    with starting(tmp_path_factory.mktemp("patient")) as start:
+        yield start(head_seconds="20")
+
+
+@contextmanager
+def starting(parent: Path) -> Generator[Start]:
+    folder = parent / "service"
     folder.mkdir()
     with ExitStack() as stack:
 
@@ -62,7 +82,7 @@ def start(tmp_path: Path) -> Generator[Start]:
                     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
             usual = {"encoders": "1", "head_seconds": str(HEAD_SECONDS)}
-            log = tmp_path / "log"
+            log = parent / "log"
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, SCRIPT],
@@ -110,11 +130,10 @@ SLOW_HEADS = {
 }
 
 
-def test_a_head_that_does_not_come_closes_the_connection(start: Start) -> None:
-    service = start()
+def test_a_head_that_does_not_come_closes_the_connection(hasty: Service) -> None:
 
     def seconds(sent: bytes, drip: bytes) -> float:
-        with service.connect() as line:
+        with hasty.connect() as line:
             line.sendall(sent)
             return seconds_until_closed(line, drip)
 
@@ -122,7 +141,7 @@ def test_a_head_that_does_not_come_closes_the_connection(start: Start) -> None:
         waits = {name: pool.submit(seconds, *case) for name, case in SLOW_HEADS.items()}
         found = {name: wait.result() for name, wait in waits.items()}
     assert all(HEAD_SECONDS / 2 < taken < 8 * HEAD_SECONDS for taken in found.values()), found
-    assert health(service) == 200
+    assert health(hasty) == 200
 
 
 def test_a_tls_handshake_that_does_not_come_closes_the_connection(start: Start) -> None:
@@ -149,16 +168,14 @@ def test_a_tls_handshake_that_does_not_come_costs_little_memory(start: Start) ->
         assert (resident_kb() - before) / 200 < 220
 
 
-def test_a_body_that_was_refused_has_to_end(start: Start) -> None:
-    service = start(stall_seconds="1")
-    with service.connect() as line:
+def test_a_body_that_was_refused_has_to_end(hasty: Service) -> None:
+    with hasty.connect() as line:
         line.sendall(b"PUT /files/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         assert seconds_until_closed(line, drip=b"x" * 300) < 15  # an answer, 2 s of grace, 1 s
 
 
-def test_a_peer_that_does_not_read_its_answers_is_cut_off(start: Start) -> None:
-    service = start(stall_seconds="1")
-    with service.connect() as line:
+def test_a_peer_that_does_not_read_its_answers_is_cut_off(hasty: Service) -> None:
+    with hasty.connect() as line:
         line.settimeout(0.5)
         deadline = time.monotonic() + 30
         with pytest.raises(ConnectionError):  # noqa: PT012 - whichever of them comes too late
@@ -167,9 +184,8 @@ def test_a_peer_that_does_not_read_its_answers_is_cut_off(start: Start) -> None:
                     line.sendall((HEALTH + b"\r\n") * 200)
 
 
-def test_a_head_that_is_too_long_is_refused(start: Start) -> None:
-    service = start(head_seconds="20")
-    with service.connect() as line:
+def test_a_head_that_is_too_long_is_refused(patient: Service) -> None:
+    with patient.connect() as line:
         line.sendall(HEALTH + b"X-Long: " + b"x" * 20_000)
         assert line.recv(100).startswith(b"HTTP/1.1 400 ")
 
@@ -179,9 +195,8 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 WITH_KEY = f"X-Authentication-Key: {KEY}\r\n".encode()
 
 
-def test_a_broken_body_after_its_refusal_ends_the_connection_quietly(start: Start) -> None:
-    service = start()
-    with service.connect() as line:
+def test_a_broken_body_after_its_refusal_ends_the_connection_quietly(hasty: Service) -> None:
+    with hasty.connect() as line:
         line.sendall(UPLOAD + CHUNKED)
         time.sleep(0.1)
         line.sendall(b"zz\r\n" + HEALTH + b"\r\n")
@@ -190,21 +205,19 @@ def test_a_broken_body_after_its_refusal_ends_the_connection_quietly(start: Star
             while piece := line.recv(65536):
                 received += piece
     assert received.count(b"HTTP/1.1") <= 1
-    assert health(service) == 200
-    assert "Traceback" not in service.log
+    assert health(hasty) == 200
+    assert "Traceback" not in hasty.log
 
 
-def test_a_body_in_tiny_chunks_ends_its_connection(start: Start) -> None:
-    service = start(head_seconds="20")
-    with service.connect() as line:
+def test_a_body_in_tiny_chunks_ends_its_connection(patient: Service) -> None:
+    with patient.connect() as line:
         line.sendall(UPLOAD + CHUNKED + b"1\r\nx\r\n" * 5_000)
         assert seconds_until_closed(line) < 10
 
 
-def test_callers_with_the_key_send_chunked_bodies_on_one_connection(start: Start) -> None:
-    service = start()
+def test_callers_with_the_key_send_chunked_bodies_on_one_connection(hasty: Service) -> None:
     body = b"4\r\nsome\r\n" * 500 + b"0\r\n\r\n"
-    with service.connect() as line:
+    with hasty.connect() as line:
         for expect in (b"", b"Expect: 100-continue\r\n", b""):
             line.sendall(UPLOAD + WITH_KEY + expect + CHUNKED)
             if expect:
@@ -255,7 +268,8 @@ def silent(service: Service, number: int) -> Iterator[list[socket.socket]]:
         yield [stack.enter_context(service.connect()) for _ in range(number)]
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
 def test_health_is_answered_while_strangers_hold_more_connections_than_there_are_descriptors(
     start: Start, tls: bool
 ) -> None:
