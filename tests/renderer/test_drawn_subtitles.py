@@ -1,4 +1,4 @@
-"""Subtitles in the video that the render process makes."""
+"""Subtitles in the frames that the render process encodes, and in its video."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageChops
 
 from cloudburst.renderer.job import RenderJob
+from cloudburst.renderer.planes import to_picture
 from cloudburst.renderer.scene import load_scene
 from support.dot_charts import LANDSCAPE, PORTRAIT
-from support.render_job import lay_job, rendered_here
-from support.video_probe import frame as frame_in_rgb
+from support.render_job import drawn_lumas, lay_job, load_here, rendered_here
 from support.video_probe import lumas
 
 pytestmark = pytest.mark.real
@@ -37,8 +37,8 @@ def count(luma: Image.Image, low: int, high: int = 256) -> int:
 def shown(folder, text: str, **options) -> Image.Image:
     """Return the luma of a frame that shows the text."""
     subtitle = text if "-->" in text else SRT.format(text=text)
-    rendered_here(lay_job(folder, subtitle=subtitle, seconds=0.2, **options))
-    return lumas(folder / "video.mp4")[4]
+    (luma,) = drawn_lumas(lay_job(folder, subtitle=subtitle, **options), 6, 4)
+    return luma
 
 
 @pytest.mark.few(1)
@@ -139,8 +139,7 @@ def test_letters_are_letters_and_not_empty_boxes(tmp_path):
         f"{n}\n00:00:00,{n * 67:03} --> 00:00:00,{(n + 1) * 67:03}\n{text}\n"
         for n, text in enumerate(("a 你", "a 好", "a Ω"))
     ]
-    rendered_here(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.2))
-    frames = lumas(tmp_path / "video.mp4")[1::2]
+    frames = drawn_lumas(lay_job(tmp_path, subtitle="\n".join(cues)), 6, 1, 3, 5)
     seen = [frame.point(lambda value: 255 * (value > 180)) for frame in frames]
     for one, other in pairwise(seen):
         assert count(ImageChops.difference(one, other), 1) > 200
@@ -160,10 +159,9 @@ def test_a_position_in_the_text_places_it_and_does_not_show(tmp_path):
         f"{n}\n00:00:00,{(n - 1) * 67:03} --> 00:00:00,{n * 67:03}\n{{\\an{n}}}一一\n"
         for n in range(1, 10)
     ]
-    rendered_here(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.6))
-    frames = lumas(tmp_path / "video.mp4")
-    for n in range(9):
-        left, top, right, bottom = box(frames[2 * n + 1])
+    frames = drawn_lumas(lay_job(tmp_path, subtitle="\n".join(cues)), 18, *range(1, 18, 2))
+    for n, frame in enumerate(frames):
+        left, top, right, bottom = box(frame)
         width = right - left
         assert 100 < width < 300, n  # two letters and their box: the tag is not shown
         assert int((left + right) / 2 // (1920 / 3)) == n % 3
@@ -192,8 +190,9 @@ def test_opacity_is_transparency(tmp_path):
 
 
 def test_outline_has_its_colour(tmp_path):
-    shown(tmp_path, "一一一", background_box=False, outline_color="&H000000FF")
-    red, green, blue = frame_in_rgb(tmp_path / "video.mp4", 4 / 30).split()
+    options = {"background_box": False, "outline_color": "&H000000FF"}
+    lay_job(tmp_path, subtitle=SRT.format(text="一一一"), **options)
+    red, green, blue = to_picture(load_here(tmp_path, 6).source.draw(4).read()).split()
     high = red.point(lambda value: 255 * (value > 170))
     low = ImageChops.lighter(green, blue).point(lambda value: 255 * (value < 70))
     assert count(ImageChops.multiply(high, low), 255) > 100
@@ -204,9 +203,7 @@ def test_watermark(tmp_path, effects):
     mark = Image.new("RGBA", (80, 40), (0, 0, 0, 0))
     mark.paste((255, 255, 255, 128), (0, 0, 40, 40))
     folder = lay_job(tmp_path, mark=mark, effects=effects)
-    rendered_here(folder)
-    frames = lumas(folder / "video.mp4")
-    for frame in (frames[0], frames[-1]):
+    for frame in drawn_lumas(folder, 15, 0, 14):
         left, top, right, bottom = box(frame)
         assert (left, top) == pytest.approx((10, 10), abs=1)
         assert (right, bottom) == pytest.approx((130, 130), abs=2)

@@ -10,6 +10,7 @@ from PIL import Image, ImageChops
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.video_format import Effect
+from cloudburst.renderer import pictures
 from cloudburst.renderer.fitting import MAX_PANORAMA_PIXELS, plan_panorama
 from cloudburst.renderer.kernel.interface import MAX_PLANE_SIDE
 from cloudburst.renderer.motion import Camera
@@ -18,9 +19,8 @@ from cloudburst.renderer.pictures import load_picture
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.dot_charts import chart, find_dot
-from support.drawn_frames import photo
-from support.render_job import lay_job, rendered_here
-from support.video_probe import lumas
+from support.drawn_frames import luma, photo
+from support.render_job import drawn_lumas, lay_job, load_here
 
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
 PANS = (Effect.PAN_LEFT, Effect.PAN_RIGHT, Effect.PAN_UP, Effect.PAN_DOWN)
@@ -83,11 +83,11 @@ def test_windows_go_from_end_to_end_within_the_picture(effect, video, ratio, amo
 @pytest.mark.parametrize(
     ("size", "effect", "dots", "options"),
     [
+        ((2400, 900), "pan_right", [(-1100, 9), (0, 9), (1100, 9)], {"size": "square", "fps": 60}),
         ((4000, 1000), "pan_right", [(-1900, 60), (0, -60), (1900, 60)], {}),
         ((4000, 1000), "pan_left", [(1900, 60), (0, -60), (-1900, 60)], {"fit": "contain"}),
         ((900, 4000), "pan_down", [(60, -1950), (60, 0), (-60, 1950)], {"is_portrait": False}),
         ((900, 4000), "pan_up", [(60, 1900), (-60, 0), (60, -1900)], {"motion_amount": 0.4}),
-        ((2400, 900), "pan_right", [(-1100, 9), (0, 9), (1100, 9)], {"size": "square", "fps": 60}),
     ],
 )
 def test_a_pan_shows_both_ends(tmp_path, size, effect, dots, options):
@@ -96,10 +96,9 @@ def test_a_pan_shows_both_ends(tmp_path, size, effect, dots, options):
     for dot in dots:
         picture = ImageChops.lighter(picture, chart(size, dot))
     options = {"effects": [effect], "panorama": True} | options
-    seconds = 3 / options.get("fps", 30)
-    done = rendered_here(lay_job(tmp_path, picture=picture, seconds=seconds, **options))
-    assert not done["warnings"]
-    frames = lumas(tmp_path / "video.mp4")
+    lay_job(tmp_path, picture=picture, **options)
+    assert not load_here(tmp_path, 3).warnings
+    frames = drawn_lumas(tmp_path, 3)
     video = frames[0].size
     axis = 0 if effect in {"pan_left", "pan_right"} else 1
     scale = video[1 - axis] / size[1 - axis]
@@ -129,8 +128,8 @@ def test_other_movements_and_pictures_are_as_without_it(tmp_path, size, effects)
         folder.mkdir()
         options = {"effects": effects, "panorama": panorama, "size": "240x240"}
         options |= {"size": "640x360"} if size == (160, 90) else {}
-        job = lay_job(folder, picture=photo(size), seconds=0.2, **options)
-        found.add(rendered_here(job)["sha256"])
+        source = load_here(lay_job(folder, picture=photo(size), **options), 6).source
+        found.add(tuple(source.draw(number).read() for number in (0, 3, 5)))
     assert len(found) == 1
 
 
@@ -138,11 +137,11 @@ def test_other_movements_and_pictures_are_as_without_it(tmp_path, size, effects)
 def test_the_ends_of_an_extremely_long_picture_are_left_out(tmp_path):
     size = (8000, 90)
     options = {"effects": ["pan_right"], "panorama": True, "focus": "0 0.5", "size": "1080p"}
-    job = lay_job(tmp_path, picture=chart(size, (-3950, 0)), seconds=0.1, **options)
-    done = rendered_here(job)
-    assert done["warnings"] == ["image: too long for a panorama; its ends are left out"]
-    assert done["width"] == 1920
-    first, *_ = lumas(tmp_path / "video.mp4")
+    lay_job(tmp_path, picture=chart(size, (-3950, 0)), **options)
+    loaded = load_here(tmp_path, 3)
+    assert loaded.warnings == ("image: too long for a panorama; its ends are left out",)
+    assert loaded.format.size == LANDSCAPE
+    first = luma(loaded.source.draw(0).video)
     assert first.crop((500, 400, 700, 700)).getextrema()[1] > 180, "the focus is kept"
 
 
@@ -176,13 +175,14 @@ def test_rotated_and_transparent_pictures(tmp_path, orientation):
     assert colours == [(255, 0, 0), (0, 0, 255), (0, 0, 0), (0, 0, 0)]
 
 
-def test_parts_of_a_long_picture_have_no_seams(tmp_path: Path):
-    """A picture of 7 megapixels becomes a panorama of two parts."""
+def test_parts_of_a_long_picture_have_no_seams(tmp_path: Path, monkeypatch):
+    """The picture becomes a panorama of 524,800 pixels, in two parts."""
+    monkeypatch.setattr(pictures, "_STRIP_PIXELS", 300_000)
     path = tmp_path / "picture.png"
-    photo((5000, 900)).save(path)
-    options = RenderOptions(panorama=True)
+    photo((1200, 246)).save(path)
+    options = RenderOptions(panorama=True, size="640x360")
     fitted = load_picture(path, 10**8, options, Effect.PAN_LEFT)
-    assert fitted.image.width * fitted.image.height > 4_000_000
+    assert fitted.image.size == (1600, 328)
     expected = Image.open(path).resize(fitted.image.size, Image.Resampling.LANCZOS)
     difference = ImageChops.difference(fitted.image, expected)
     assert max(high for _, high in difference.getextrema()) <= 2

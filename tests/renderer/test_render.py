@@ -71,27 +71,28 @@ def test_upright(tmp_path):
     folder = lay_job(
         tmp_path, picture=Image.new("RGB", (180, 320)), effects=["pan_left"], seconds=0.1
     )
-    done = rendered(folder)
+    done = rendered_here(folder)
     assert (done["width"], done["height"]) == (1080, 1920)
     probe(folder / "video.mp4").check(size=(1080, 1920), seconds=0.1)
 
 
 def test_loudness_is_untouched(tmp_path):
-    folder = lay_job(tmp_path, seconds=1)
-    rendered(folder)
+    folder = lay_job(tmp_path, seconds=1, size="240x240")
+    rendered_here(folder)
     heard = array("f", played(folder / "video.mp4")[16_000:80_000])
     for channel in (heard[::2], heard[1::2]):
         assert rms(channel) * 32_768 == pytest.approx(9000 / math.sqrt(2), rel=0.02)
 
 
 def test_the_same_job_becomes_the_same_bytes(tmp_path):
-    folder = lay_job(tmp_path, effects=["zoom_in"], subtitle=SRT.format(text="字"), seconds=0.4)
+    options = {"effects": ["zoom_in"], "size": "640x360"}
+    folder = lay_job(tmp_path, subtitle=SRT.format(text="字"), seconds=0.4, **options)
     first, second = (rendered(folder)["sha256"] for _ in range(2))
     assert first == second
 
 
 def test_progress_grows_to_the_end(tmp_path):
-    _, lines, _ = outcome(lay_job(tmp_path, effects=["zoom_in"], seconds=10))
+    _, lines, _ = outcome(lay_job(tmp_path, effects=["zoom_in"], seconds=12, size="480x270"))
     progress = [line["progress"] for line in lines[:-1] if "progress" in line]
     assert len(progress) >= 2
     assert progress == sorted(set(progress))
@@ -106,6 +107,7 @@ def panned(place, part):
     return (place[0] + 96 - 192 * part) / 0.9, place[1] / 0.9
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("effect", "moved", "place"),
     [("zoom_in", zoomed, (780.0, 450.0)), ("pan_right", panned, (100.0, -240.0))],
@@ -117,7 +119,7 @@ def test_movement_of_the_finished_video_is_even(tmp_path, effect, moved, place):
     up to half of one.
     """
     folder = lay_job(tmp_path, picture=chart(LANDSCAPE, place), effects=[effect], seconds=2)
-    rendered(folder)
+    rendered_here(folder)
     frames = lumas(folder / "video.mp4")
     found = [find_dot(frame, moved(place, n / 59)) for n, frame in enumerate(frames)]
     steps = [math.dist(before, after) for before, after in pairwise(found)]
@@ -127,6 +129,7 @@ def test_movement_of_the_finished_video_is_even(tmp_path, effect, moved, place):
     assert max(abs(step - expected) for step in steps) < 0.25
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("name", "raw", "found"),
     [
@@ -210,6 +213,7 @@ def limits_while_it_encodes(folder):
     return memory, seconds
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only")
 def test_memory_and_processor_time_are_limited_while_it_encodes(tmp_path):
     folder = lay_job(tmp_path, effects=["zoom_in"], seconds=20)
@@ -256,7 +260,7 @@ def test_a_header_that_claims_hours_changes_nothing(tmp_path):
     raw = bytearray((folder / "audio").read_bytes())
     raw[40:44] = struct.pack("<I", 2**31)
     (folder / "audio").write_bytes(raw)
-    assert rendered(folder)["frames"] == 15
+    assert rendered_here(folder)["frames"] == 15
 
 
 @pytest.mark.few(1)

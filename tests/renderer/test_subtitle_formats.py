@@ -1,13 +1,13 @@
-"""Subtitles of each form in the video that the render process makes."""
+"""Subtitles of each form in the frames that the render process encodes."""
 
 from __future__ import annotations
 
 import pytest
 from PIL import Image, ImageChops
 
-from support.render_job import lay_job, rendered_here
+from cloudburst.renderer.planes import to_picture
+from support.render_job import lay_job, load_here
 from support.substation import ass, dialogue, style
-from support.video_probe import frame
 
 pytestmark = pytest.mark.real
 
@@ -16,9 +16,9 @@ RED = style(colour="&H000000FF", alignment=7)
 
 
 def shown(folder, subtitle, **options):
-    """Return a frame that shows the subtitles, and the warnings of the video."""
-    done = rendered_here(lay_job(folder, subtitle=subtitle, seconds=0.2, **options))
-    return frame(folder / "video.mp4", 0.1), done["warnings"]
+    """Return a frame that shows the subtitles, and the warnings."""
+    scene = load_here(lay_job(folder, subtitle=subtitle, **options), 6)
+    return to_picture(scene.source.draw(3).read()), scene.warnings
 
 
 def visible(picture):
@@ -89,4 +89,4 @@ def test_text_is_drawn_where_its_file_says(tmp_path, subtitle, place, lines, red
 )  # fmt: skip
 def test_a_warning_names_what_is_ignored(tmp_path, subtitle, warnings):
     _, found = shown(tmp_path, subtitle)
-    assert found == warnings
+    assert list(found) == warnings

@@ -1,4 +1,4 @@
-"""Options of the look of subtitles, in the pixels of videos that the render process makes."""
+"""Options of the look of subtitles, in the pixels of frames that the render process encodes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cloudburst.models.options.subtitles import FontFamily
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
 from cloudburst.renderer.letters import Letters
+from cloudburst.renderer.planes import to_picture
 from cloudburst.renderer.text_layout import NARROW_QUOTES
 from support.font_files import collection, latin_font
-from support.render_job import lay_job, rendered_here
-from support.video_probe import frame
+from support.render_job import lay_job, load_here
 
 pytestmark = pytest.mark.real
 
@@ -30,11 +30,13 @@ OUTLINED = {"background_box": False}
 
 
 def picture_of(folder, text=TEXT, **options) -> Image.Image:
-    """Return a frame of a video with this subtitle."""
+    """Return a frame with this subtitle."""
     folder.mkdir(exist_ok=True)
     subtitle = text if "-->" in text else SRT.format(text=text)
-    rendered_here(lay_job(folder, subtitle=subtitle, seconds=0.1, **options))
-    return frame(folder / "video.mp4", 1 / 30)
+    size = (1080, 1920) if options.get("is_portrait") else (1920, 1080)
+    grey = Image.new("L", size, GREY[0])
+    scene = load_here(lay_job(folder, picture=grey, subtitle=subtitle, **options), 3)
+    return to_picture(scene.source.draw(1).read())
 
 
 def pixels(picture: Image.Image, colour: tuple[int, int, int]) -> int:
@@ -102,6 +104,7 @@ def area(picture: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, 
     return found
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("share", [0.0, 0.2])
 @pytest.mark.parametrize("background_box", [True, False])
 def test_an_outline_has_its_width_with_and_without_a_box(tmp_path, share, background_box):
@@ -146,6 +149,7 @@ def test_shadows_of_two_cues_do_not_meet_the_letters_of_the_other(tmp_path):
     assert grown == pytest.approx(0.2 * 2 * LINE, abs=2)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("padding", [(0, 0), "0.5 0.3", "1,1", [2, 0]])
 def test_a_box_has_its_padding(tmp_path, padding):
     across, down = (
@@ -182,6 +186,7 @@ def test_a_position_of_a_text_comes_before_the_option(tmp_path):
     assert top > 800
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("position", "margin"),
     [("bottom-left", (0.2, 0.3)), ("top-right", "0.05 0.05"), ("bottom-right", (0.0, 0.0))],
@@ -227,14 +232,13 @@ def test_a_text_is_not_wider_than_the_option(tmp_path, share, position):
 # Fonts
 
 
-def with_font(folder, font: bytes, text: str, **options) -> tuple[Image.Image, list[str]]:
-    """Return a frame of a video whose job has a font file, and the warnings of the render."""
+def with_font(folder, font: bytes, text: str, **options) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return a frame of a job with a font file, and its warnings."""
     folder.mkdir(exist_ok=True)
     file = folder / "font"
     file.write_bytes(font)
-    lay_job(folder, subtitle=SRT.format(text=text), seconds=0.1, font=file, **options)
-    done = rendered_here(folder)
-    return frame(folder / "video.mp4", 1 / 30), done["warnings"]
+    scene = load_here(lay_job(folder, subtitle=SRT.format(text=text), font=file, **options), 3)
+    return to_picture(scene.source.draw(1).read()), scene.warnings
 
 
 def test_families_differ_in_the_shapes_of_characters(tmp_path):
@@ -257,7 +261,7 @@ def test_quotation_marks_are_narrow_in_all_families():
 def test_a_font_file_draws_the_letters(tmp_path):
     default = picture_of(tmp_path / "default", "Text", **PLACED)
     picture, warnings = with_font(tmp_path / "own", latin_font(), "Text", **PLACED)
-    assert warnings == []
+    assert warnings == ()
     assert pixels(picture, RED) > 1000
     assert area(picture, RED) != area(default, RED)
 

@@ -7,7 +7,7 @@ from PIL import Image, ImageChops
 from pydantic import ValidationError
 
 from cloudburst.models.options import RenderOptions, describe_option_errors
-from support.render_job import lay_job, rendered_here
+from support.render_job import drawn_lumas, lay_job, rendered_here
 from support.video_probe import lumas
 
 GREY = (90, 90, 90)
@@ -40,9 +40,8 @@ def box(luma: Image.Image) -> tuple[int, int, int, int] | None:
 @pytest.mark.parametrize("effects", [[], ["zoom_in"]], ids=["still", "moving"])
 def test_places_and_widths(tmp_path, options, expected, effects):
     grey = Image.new("RGB", (320, 180), GREY)
-    folder = lay_job(tmp_path, picture=grey, mark=WHITE, seconds=0.1, effects=effects, **options)
-    rendered_here(folder)
-    for frame in lumas(folder / "video.mp4"):
+    folder = lay_job(tmp_path, picture=grey, mark=WHITE, effects=effects, **options)
+    for frame in drawn_lumas(folder, 3):
         assert box(frame) == pytest.approx(expected, abs=1)
 
 
@@ -50,9 +49,8 @@ def test_places_and_widths(tmp_path, options, expected, effects):
 @pytest.mark.parametrize(("opacity", "level"), [(1, 255), ("0.5", 172.5), (0, 90)])
 @pytest.mark.parametrize("effects", [[], ["zoom_in"]], ids=["still", "moving"])
 def test_opacity(tmp_path, opacity, level, effects):
-    folder = lay_job(tmp_path, mark=WHITE, seconds=0.1, effects=effects, watermark_opacity=opacity)
-    rendered_here(folder)
-    frame = lumas(folder / "video.mp4")[0]
+    folder = lay_job(tmp_path, mark=WHITE, effects=effects, watermark_opacity=opacity)
+    (frame,) = drawn_lumas(folder, 3, 0)
     assert frame.getpixel((130, 70)) == pytest.approx(16 + level * 219 / 255, abs=2)
     assert frame.getpixel((300, 200)) == pytest.approx(16 + 90 * 219 / 255, abs=2)
 
@@ -61,8 +59,7 @@ def test_opacity(tmp_path, opacity, level, effects):
 def test_opacity_scales_the_transparency_of_the_picture(tmp_path):
     mark = Image.new("RGBA", (80, 40), (255, 255, 255, 128))
     mark.paste((255, 255, 255, 0), (40, 0, 80, 40))
-    rendered_here(lay_job(tmp_path, mark=mark, seconds=0.1, watermark_opacity=0.5))
-    frame = lumas(tmp_path / "video.mp4")[0]
+    (frame,) = drawn_lumas(lay_job(tmp_path, mark=mark, watermark_opacity=0.5), 3, 0)
     assert frame.getpixel((60, 70)) == pytest.approx(16 + 131.4 * 219 / 255, abs=2)
     assert frame.getpixel((200, 70)) == pytest.approx(16 + 90 * 219 / 255, abs=2)
 

@@ -11,12 +11,11 @@ from pydantic import ValidationError
 from cloudburst.media.subtitles import Cue, parse_subtitles
 from cloudburst.models.options import RenderOptions, describe_option_errors
 from cloudburst.renderer.fonts import find_font
-from cloudburst.renderer.planes import bt709
+from cloudburst.renderer.planes import bt709, to_picture
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
-from support.render_job import lay_job, rendered_here
+from support.render_job import lay_job, load_here
 from support.substation import ass, dialogue
-from support.video_probe import frame, lumas
 
 FONT = find_font()
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
@@ -152,19 +151,20 @@ LRC = "[00:00.10]{}\n[00:00.70]"
     ids=["vtt, color", "vtt, box", "lrc, box", "lrc, zoom, portrait", "ass, outline"],
 )
 def test_the_frames_of_a_video_show_the_current_word(tmp_path, file, options):
-    lay_job(tmp_path, subtitle=file, seconds=0.8, **RED, **options)
-    assert rendered_here(tmp_path)["warnings"] == (
-        ["subtitle: ignored style font, style outline"] if "[Script" in file else []
+    loaded = load_here(lay_job(tmp_path, subtitle=file, **RED, **options), 24)
+    assert loaded.warnings == (
+        ("subtitle: ignored style font, style outline",) if "[Script" in file else ()
     )
     frames = (2, 3, 8, 9, 14, 15, 20, 21)
-    places = [red_columns(frame(tmp_path / "video.mp4", number / 30)) for number in frames]
+    shown = [to_picture(loaded.source.draw(number).read()) for number in frames]
+    middle = shown[0].width / 2
+    places = [red_columns(picture) for picture in shown]
     before, *shown, after = places
     assert before is after is None
     for first, last in zip(shown[::2], shown[1::2], strict=True):
         assert first == pytest.approx(last, abs=4)  # one word, from its first to its last frame
     assert shown[0][1] <= shown[2][0] + 15
     assert shown[2][1] <= shown[4][0] + 12
-    middle = lumas(tmp_path / "video.mp4")[15].width / 2
     assert sum(shown[2]) / 2 == pytest.approx(middle, abs=4)
 
 
@@ -180,8 +180,7 @@ def red_columns(picture):
 @pytest.mark.real
 def test_subtitles_without_times_of_words_have_a_warning(tmp_path):
     subtitle = "1\n00:00:00,000 --> 00:00:01,000\n一一\n"
-    lay_job(tmp_path, subtitle=subtitle, seconds=0.2, highlight="box")
-    (warning,) = rendered_here(tmp_path)["warnings"]
+    (warning,) = load_here(lay_job(tmp_path, subtitle=subtitle, highlight="box"), 6).warnings
     assert (
         warning == "subtitle: ignored highlight (also part of caption), because no word has a time"
     )
