@@ -74,7 +74,7 @@ def encoded_frames(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Planes
 
 CASES = [
     pytest.param({"effects": ["zoom_in"]}, 31, id="zoom"),
-    pytest.param({"effects": ["pan_left"], "is_portrait": True, "fade_out": 1}, 31, id="fade"),
+    pytest.param({"effects": ["pan_left"], "size": "360x640", "fade_out": 1}, 31, id="fade"),
     pytest.param({"effects": ["pan_up"], "watermark_position": "right"}, 15, id="mark"),
 ]
 
@@ -90,7 +90,7 @@ def test_the_pixels_are_those_that_are_encoded(tmp_path, monkeypatch, options, f
         mark=MARK,
         seconds=1.2,
         motion_search=True,
-        **options,
+        **({"size": "640x360"} | options),
     )
     ended = draw(folder, (frame + 0.5) / 30)
     assert (ended.returncode, ended.stderr) == (0, b"")
@@ -106,7 +106,8 @@ def test_the_pixels_are_those_that_are_encoded(tmp_path, monkeypatch, options, f
 @pytest.mark.real
 @pytest.mark.parametrize(("at", "state"), [(0, 0), (0.29, 0), (0.3, 1), (0.6, 2), (1.19, 3)])
 def test_a_still_video_shows_the_frame_of_its_state(tmp_path, monkeypatch, at, state):
-    folder = lay_job(tmp_path, picture=photo((640, 400)), subtitle=CUES, mark=MARK, seconds=1.2)
+    pictures = {"picture": photo((640, 400)), "subtitle": CUES, "mark": MARK}
+    folder = lay_job(tmp_path, **pictures, seconds=1.2, size="640x360")
     assert draw(folder, at).returncode == 0
     encoded = encoded_frames(folder, monkeypatch)
     states = list(dict.fromkeys(planes for planes in encoded if planes.y[0] != 128))
@@ -117,7 +118,7 @@ def test_a_still_video_shows_the_frame_of_its_state(tmp_path, monkeypatch, at, s
 
 @pytest.mark.real
 def test_a_jpeg_shows_the_same(tmp_path):
-    folder = lay_job(tmp_path, picture=photo((640, 400)), effects=["zoom_out"])
+    folder = lay_job(tmp_path, picture=photo((320, 200)), effects=["zoom_out"], size="640x360")
     for name in ("frame.png", "frame.jpg"):
         assert draw(folder, 0.2, name).returncode == 0
     with Image.open(folder / "frame.png") as png, Image.open(folder / "frame.jpg") as jpeg:
@@ -138,7 +139,7 @@ def test_the_length_is_that_of_the_video(tmp_path, name):
     assert voice.frames == prepare_audio(folder, 3600).frames
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("at", "name", "raw", "field", "found"),

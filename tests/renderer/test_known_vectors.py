@@ -135,7 +135,7 @@ def test_the_frames_are_those_that_were_drawn(movement, distance, monkeypatch, t
     assert min(found) > (25 if {"track", "nearest"} & movement.keys() else 33)
 
 
-@pytest.mark.few(10, spread=True)
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("distance", [6, 12, 16])
 @pytest.mark.parametrize("movement", MOVEMENTS.values(), ids=MOVEMENTS)
 def test_other_decoders_show_the_same_frames(movement, distance, monkeypatch, tmp_path):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 from array import array
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from support.audio_probe import RATE, noise_ratio, played, quiet, rms, tone_samples, write_audio
@@ -40,29 +40,31 @@ def measured(path: Path) -> Measured:
     return Measured(float(loudness[1]), float(peak[1]))
 
 
+def both(left: np.ndarray, right: np.ndarray) -> array[float]:
+    return array("f", np.stack([left, right], axis=1).astype(np.float32).tobytes())
+
+
 def speech(seconds: float, level: float) -> array[float]:
     """Return noise in syllables, with pauses and single loud ones, as in speech."""
-    chance, samples = random.Random(7), array("f")
-    last = 0.0
-    for n in range(round(seconds * RATE)):
-        t = n / RATE
-        syllable = max(0.0, math.sin(math.tau * 4 * t)) ** 0.5 * (t % 2.5 < 2)
-        stress = 1.0 if int(t * 4) % 5 else 2.2
-        last = 0.8 * last + chance.gauss(0, 0.25)
-        samples.extend([level * stress * syllable * last] * 2)
-    return samples
+    t = np.arange(round(seconds * RATE)) / RATE
+    syllable = np.sqrt(np.maximum(0, np.sin(math.tau * 4 * t))) * (t % 2.5 < 2)
+    stress = np.where((4 * t).astype(int) % 5, 1.0, 2.2)
+    noise = np.random.default_rng(7).normal(0, 0.25, len(t))
+    soft = np.convolve(noise, 0.8 ** np.arange(60))[: len(t)]
+    sound = level * stress * syllable * soft
+    return both(sound, sound)
 
 
 def chords(seconds: float, level: float) -> array[float]:
     """Return chords of three tones, different on the left and on the right, as in music."""
-    samples = array("f")
-    for n in range(round(seconds * RATE)):
-        t = n / RATE
-        root = (220, 262, 294, 330)[int(2 * t) % 4]
-        for side in (1, 1.01):
-            parts = (math.sin(math.tau * root * side * ratio * t) for ratio in (1, 1.25, 1.5))
-            samples.append(level / 3 * sum(parts) * math.exp(-2 * (t % 0.5)))
-    return samples
+    t = np.arange(round(seconds * RATE)) / RATE
+    root = np.array((220, 262, 294, 330))[(2 * t).astype(int) % 4]
+    fading = level / 3 * np.exp(-2 * (t % 0.5))
+    sides = (
+        fading * sum(np.sin(math.tau * root * side * ratio * t) for ratio in (1, 1.25, 1.5))
+        for side in (1, 1.01)
+    )
+    return both(*sides)
 
 
 SOUNDS = {
@@ -80,7 +82,7 @@ def sound_of(name: str) -> array[float]:
 
 
 def loud(folder: Path, sound: array[float], target: float, **job: Any) -> dict[str, Any]:
-    lay_job(folder, loudness=target, **job)
+    lay_job(folder, loudness=target, size="240x240", **job)
     write_audio(folder / "audio", sound, "-f", "wav", "-c:a", "pcm_f32le")
     return rendered_here(folder)
 
@@ -138,6 +140,7 @@ def test_a_sound_that_is_too_short_is_not_changed(tmp_path: Path) -> None:
     assert noise_ratio(played(tmp_path / "video.mp4"), sound) > 25
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("target", [-23, -14])
 def test_the_loudness_is_that_of_voice_and_music(tmp_path: Path, target: float) -> None:
     write_audio(tmp_path / "music", sound_of("chords"), "-f", "mp3")
@@ -149,10 +152,10 @@ def test_the_loudness_is_that_of_voice_and_music(tmp_path: Path, target: float) 
 
 def test_music_alone_has_the_wanted_loudness(tmp_path: Path) -> None:
     write_audio(tmp_path / "music", sound_of("chords"), "-f", "wav")
-    rendered_here(lay_job(tmp_path, duration=8, loudness=-20, music_fade=1))
+    rendered_here(lay_job(tmp_path, duration=8, loudness=-20, music_fade=1, size="240x240"))
     assert measured(tmp_path / "video.mp4").loudness == pytest.approx(-20, abs=0.5)
 
 
 def test_a_video_without_any_sound_ignores_the_loudness(tmp_path: Path) -> None:
-    done = rendered_here(lay_job(tmp_path, duration=1, loudness=-20))
+    done = rendered_here(lay_job(tmp_path, duration=1, loudness=-20, size="240x240"))
     assert (done["frames"], done["warnings"]) == (30, [])

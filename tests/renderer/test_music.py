@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloudburst.renderer.job import RenderJob
+from cloudburst.renderer.job import InputFaultError, RenderJob
 from cloudburst.renderer.mixed_audio import mixed_track
 from support.audio_probe import (
     damage,
@@ -28,7 +28,7 @@ from support.audio_probe import (
     write_audio,
 )
 from support.hostile_media import SOUNDS, Case
-from support.render_job import lay_job, outcome, rendered_here
+from support.render_job import lay_job, outcome, render_here, rendered_here
 
 pytestmark = pytest.mark.real
 
@@ -39,7 +39,7 @@ MUSIC = tone_samples(0.75, 0.5)
 def rendered_sound(folder: Path, *kind: str, music: array[float], **job: Any) -> array[float]:
     """Render a job with music in a format of ffmpeg, and return the sound of the video."""
     write_audio(folder / "music", music, *(kind or ("-f", "wav")))
-    rendered_here(lay_job(folder, **job))
+    rendered_here(lay_job(folder, size="240x240", **job))
     return played(folder / "video.mp4")
 
 
@@ -131,7 +131,7 @@ def test_options_without_music_change_nothing(tmp_path: Path) -> None:
     ineffective: dict[str, Any] = {"music_volume": 1, "music_ducking": 20, "music_fade": 0}
     for name, options in (("plain", dict[str, Any]()), ("options", ineffective)):
         (tmp_path / name).mkdir()
-        rendered_here(lay_job(tmp_path / name, **options))
+        rendered_here(lay_job(tmp_path / name, size="240x240", **options))
         videos.append((tmp_path / name / "video.mp4").read_bytes())
     assert videos[0] == videos[1]
 
@@ -203,11 +203,12 @@ def test_bad_music_is_a_fault_of_the_music(
     else:
         lay_job(tmp_path, duration=2, **options)
         write_audio(tmp_path / "music", tone_samples(music, 0.5), "-f", "wav")
-    code, lines, errors = outcome(tmp_path)
-    fault = lines[-1]["fault"]
-    assert (code, errors, fault["field"]) == (2, "", "music")
-    assert found in fault["found"]
-    assert str(tmp_path) not in fault["found"]
+    with pytest.raises(InputFaultError) as caught:
+        render_here(tmp_path)
+    fault = caught.value.fault
+    assert fault.field == "music"
+    assert found in fault.found
+    assert str(tmp_path) not in fault.found
 
 
 def test_short_music_may_be_played_once(tmp_path: Path) -> None:
@@ -223,14 +224,17 @@ def test_bad_audio_beside_music_is_a_fault_of_the_audio(tmp_path: Path) -> None:
     write_audio(tmp_path / "music", MUSIC, "-f", "wav")
     lay_job(tmp_path)
     (tmp_path / "audio").write_bytes(b"no sound")
-    code, lines, _ = outcome(tmp_path)
-    assert (code, lines[-1]["fault"]["field"]) == (2, "audio")
+    with pytest.raises(InputFaultError) as caught:
+        render_here(tmp_path)
+    assert caught.value.fault.field == "audio"
 
 
 def test_corrupt_music_is_replaced_by_silence_with_a_warning(tmp_path: Path) -> None:
     write_audio(tmp_path / "music", tone_samples(2, 0.5), "-f", "ipod", "-c:a", "aac")
     damage(tmp_path / "music", 20, 10)
-    done = rendered_here(lay_job(tmp_path, duration=1.9, music_fade=0, music_volume=1))
+    done = rendered_here(
+        lay_job(tmp_path, duration=1.9, music_fade=0, music_volume=1, size="240x240")
+    )
     assert done["warnings"] == ["music: 0.21 s of corrupt data were replaced by silence"]
     sound = played(tmp_path / "video.mp4")
     assert rms(window(sound, 0.5, 0.6)) < 0.01 < rms(window(sound, 0.8, 1.8))

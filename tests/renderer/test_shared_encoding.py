@@ -75,7 +75,7 @@ def test_a_process_takes_what_another_one_has_stored(tmp_path):
     assert {path.stat().st_size for path in tmp_path.glob("gops-*")} == {0}
 
 
-@pytest.mark.few(7, spread=True)
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("number", [1, 2, 7])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_process_that_is_killed_at_any_moment_changes_nothing(moment, number, tmp_path):
@@ -120,7 +120,7 @@ def test_several_processes_encode_each_gop_once(tmp_path):
     assert sorted(source.encoded + others) == list(range(7))
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_processes_may_be_killed_while_others_go_on(moment, tmp_path):
     helpers = [start(tmp_path, moment, 1), start(tmp_path, moment, 2), start(tmp_path, "never")]

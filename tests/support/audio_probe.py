@@ -24,10 +24,8 @@ Samples: TypeAlias = Sequence[float] | np.ndarray
 
 def tone_samples(seconds: float, level: float, pitch: float = 440.0) -> array[float]:
     """Return interleaved stereo samples of a sine of this amplitude."""
-    samples = array("f")
-    for n in range(round(seconds * RATE)):
-        samples.extend([level * math.sin(math.tau * pitch * n / RATE)] * 2)
-    return samples
+    tone = level * np.sin(math.tau * pitch * np.arange(round(seconds * RATE)) / RATE)
+    return array("f", np.repeat(tone.astype(np.float32), 2).tobytes())
 
 
 def quiet(seconds: float) -> array[float]:
