@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
+from cloudburst.cli import app as cli
 from cloudburst.jobs.database import open_database
 from cloudburst.jobs.webhooks import outbox
 from cloudburst.jobs.webhooks.delivery import DEFAULT_POLICY
@@ -66,8 +70,7 @@ async def test_the_receiver(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"job.finished {JOB} complete\n"
 
 
-@pytest.mark.anyio
-async def test_every_block_is_run() -> None:
+def test_every_block_is_run(capsys: pytest.CaptureFixture[str]) -> None:
     """The job of the page and another one have dead letters."""
 
     def give_up(connection: sqlite3.Connection) -> None:
@@ -85,13 +88,21 @@ async def test_every_block_is_run() -> None:
             )
             outbox.give_up(connection, message, error="HTTP 500", now=time.time(), all_of_job=False)
 
-    async with open_database(Path("jobs")) as database:
-        await database.write(give_up)
+    async def make_dead_letters() -> None:
+        async with open_database(Path("jobs")) as database:
+            await database.write(give_up)
+
+    def run_commands(code: str) -> None:
+        for command in re.findall(r"(?m)^\$ cloudburst (.*)", code):
+            assert cli.run(shlex.split(command)) == 0, command
+
+    anyio.run(make_dead_letters)
     space: dict[str, Any] = {}
-    (printed,) = run_page(PAGE, space)
+    run_page(PAGE, space, instead={"$ cloudburst": run_commands})
+    printed = capsys.readouterr().out
     assert JOB in printed
     assert printed.count("1 message ready") == 2
-    assert await space["secrets_of"]("ada") == [SECRET]
+    assert anyio.run(space["secrets_of"], "ada") == [SECRET]
 
 
 def test_the_delays_are_those_of_the_policy() -> None:
