@@ -175,11 +175,12 @@ async def test_defects_of_a_task_definition_are_named(emulator):
         ({"version": "9.1", "protocol-version": "9"}, "failed", "version 9 of the native protocol"),
     ],
 )
-async def test_versions_that_differ_are_told(emulator, labels, state, told):
-    _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": ECR})
+async def test_versions_that_differ_are_told(labels, state, told):
     labels = {f"cloudburst.{name}": text for name, text in labels.items()}
-    redefined(emulator, dockerLabels={"cloudburst.protocol": "native", **labels})
-    check = (await checks(settings))["version"]
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        labels |= {"cloudburst.protocol": "native"}
+        redefined(emulator, "cloudburst-task", dockerLabels=labels)
+        check = (await checks(settings_of(emulator)))["version"]
     assert (check.status, check.fix) == (state, "cloudburst init")
     assert told in check.found
 
@@ -199,7 +200,6 @@ async def test_another_image_than_our_own_is_told_unless_it_was_chosen(emulator)
 
 
 async def test_an_onestep_task_without_watchdog_lives_for_ever(emulator):
-    await set_up(emulator, changes={"DOCKER_IMAGE": ECR})
     _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": ECR})
     redefined(emulator, dockerLabels={"cloudburst.protocol": "onestep"})
     found = await checks(settings)

@@ -85,6 +85,7 @@ def done(emulator, since):
     return calls - ACTIONS_WITHOUT_PERMISSION
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(60)
 async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene, tmp_path):
     since = len(emulator.calls)

@@ -53,7 +53,7 @@ async def test_from_the_first_init_to_destroy_the_printed_policies_are_enough(ma
         settings = settings_of(emulator, **report.environment)
 
         mine = with_policy(emulator, settings, Purpose.RUN)
-        scenes = [make_scene(f"scene_{number}", seconds=0.3) for number in range(6)]
+        scenes = [make_scene(f"scene_{number}", seconds=0.3) for number in range(2)]
         async with Client(fargate(mine)) as client:
             done = await client.render_all(scenes, to=tmp_path / "videos")
             await done.settled()
@@ -86,6 +86,7 @@ async def test_a_new_repository_is_configured_although_conditions_do_not_see_its
         assert [step.outcome for step in changes.steps] == ["created"]
 
 
+@pytest.mark.nightly
 async def test_with_our_own_image_the_printed_policies_are_enough(
     registry_server, tmp_path, monkeypatch
 ):

@@ -83,25 +83,18 @@ async def test_every_group_of_the_tasks_is_looked_at(emulator):
     assert told[wide] is StepOutcome.KEPT
 
 
-async def test_init_closes_what_an_earlier_init_has_opened(emulator):
+async def test_what_an_earlier_init_has_opened_is_kept_if_wanted_and_else_closed(emulator):
     _, settings = await set_up(emulator, open_to_world=True)
     assert (await door(settings)).fix == "cloudburst init opens it to this machine only"
+    (group,) = settings.security_groups
+    report, _ = await set_up(emulator, settings=settings, open_to_world=True)
+    assert steps(report) == [(group, StepOutcome.FOUND, "port 5000 open to 0.0.0.0/0")]
+    report, _ = await set_up(emulator, settings=settings, keep_sources=True)
+    ((_, outcome, detail),) = steps(report)
+    assert outcome is StepOutcome.KEPT
+    assert "kept by --add" in detail
     report, settings = await set_up(emulator, settings=settings)
     assert [step[1] for step in steps(report)] == [StepOutcome.UPDATED]
     assert (await door(settings)).status is CheckStatus.PASSED
 
 
-async def test_rules_that_add_keeps_open_are_reported(emulator):
-    _, settings = await set_up(emulator, open_to_world=True)
-    report, _ = await set_up(emulator, settings=settings, keep_sources=True)
-    ((_, outcome, detail),) = steps(report)
-    assert outcome is StepOutcome.KEPT
-    assert "kept by --add" in detail
-
-
-async def test_open_to_the_world_as_asked_is_a_tick(emulator):
-    _, settings = await set_up(emulator, open_to_world=True)
-    report, _ = await set_up(emulator, settings=settings, open_to_world=True)
-    (group,) = settings.security_groups
-    assert steps(report) == [(group, StepOutcome.FOUND, "port 5000 open to 0.0.0.0/0")]
-    assert settings_of(emulator)
