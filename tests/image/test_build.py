@@ -187,7 +187,7 @@ def test_a_second_build_does_nothing(offline, monkeypatch):
 
 
 def test_two_builds_at_once_give_the_same_image(offline, tmp_path):
-    options = replace(offline.options, cache_folder=tmp_path / "cache")
+    options = replace(offline.options, cache_folder=tmp_path / "cache", architectures=("amd64",))
     found = []
 
     async def build():
@@ -199,9 +199,10 @@ def test_two_builds_at_once_give_the_same_image(offline, tmp_path):
             tasks.start_soon(build)
 
     anyio.run(both)
-    assert [made.digest for made in found] == [offline.image.digest] * 2
+    assert found[0].digest == found[1].digest
+    assert [made.platforms for made in found] == [offline.image.platforms[:1]] * 2
     blobs = list((found[0].folder / "blobs/sha256").iterdir())
-    assert len(blobs) > 10
+    assert len(blobs) > 5
     for path in blobs:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
     assert leftovers(tmp_path) == []
@@ -249,7 +250,8 @@ def test_skopeo_reads_the_image(tiny, tmp_path):
         assert found == tiny.manifest(platform.architecture)
 
 
-@pytest.mark.parametrize("events", [1, 4, 7, 12, 20])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("events", [7, 1, 4, 12, 20])
 def test_a_cancelled_build_leaves_nothing_half_written(offline, tmp_path, events):
     options = replace(offline.options, cache_folder=tmp_path / "cache")
 
@@ -288,6 +290,7 @@ def test_a_base_with_dockers_media_types_gives_an_oci_image(offline, registry_se
     assert manifest["layers"][0] == offline.manifest("arm64")["layers"][0]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("architecture", ["amd64", "arm64"])
 def test_a_base_without_an_architecture_is_an_error_that_names_it(
     offline, registry_server, tmp_path, architecture

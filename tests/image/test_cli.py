@@ -145,6 +145,7 @@ def test_errors_of_the_request_and_of_the_registry(cli, registry_server, argumen
     assert message in " ".join(printed.err.split())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_build_and_its_programs(offline, tmp_path, signum):
     """The program pip is one that never ends; its process group has its number."""

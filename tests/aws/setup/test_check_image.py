@@ -10,6 +10,7 @@ from typing import ClassVar
 import httpx
 import pytest
 
+from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.setup import check_image
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.check_image import check_platforms
@@ -192,8 +193,9 @@ async def test_an_image_that_was_never_pushed_is_a_failure(emulator, monkeypatch
     _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": IMAGE})
 
     async def seen():
-        diagnosis = await doctor(settings, tasks=1, find_address=here, session=session())
-        (check,) = [check for check in diagnosis.checks if check.name == "platforms"]
+        async with open_aws(settings, session=session()) as aws:
+            look = CheckContext(aws, settings, tasks=1, tier=Tier.STANDARD)
+            (check,) = await check_platforms(look)
         return check
 
     check = await seen()

@@ -8,6 +8,7 @@ import socket
 import pytest
 from rich.console import Console, Group
 
+from cloudburst.aws.setup import check_account
 from cloudburst.aws.setup.check_account import CHECKS, doctor
 from cloudburst.aws.setup.check_caller import UNVERIFIED_ACCOUNT
 from cloudburst.aws.setup.checks import Check, CheckStatus, DoctorReport
@@ -27,10 +28,18 @@ SAME = {"protocol-version": str(PROTOCOL_VERSION)}
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst:1"
 
 
-async def checks(settings, **more):
-    """Each check by its name; there are never two of a name."""
+async def checks(settings, *names, **more):
+    """Each check by its name, or only those of the functions with these names.
+
+    There are never two of a name.
+    """
     ours = None if settings.role_arn else session()
-    diagnosis = await doctor(settings, find_address=more.pop("here", here), session=ours, **more)
+    chosen = tuple(one for one in CHECKS if not names or one[0] in names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check_account, "CHECKS", chosen)
+        diagnosis = await doctor(
+            settings, find_address=more.pop("here", here), session=ours, **more
+        )
     found = {check.name: check for check in diagnosis.checks}
     assert len(found) == len(diagnosis.checks)
     for check in diagnosis.failures:
@@ -222,10 +231,9 @@ async def test_a_foreign_task_definition_is_told():
 
 
 async def test_nothing_is_wrong_with_a_prepared_account():
-    with FargateEmulator(EmulatorConfig.quick(protocol="native")) as emulator:
+    with FargateEmulator(EmulatorConfig.quick(protocol="native", moto=False)) as emulator:
         settings = settings_of(emulator)
-        with pushed(emulator, "cloudburst:latest", "amd64"):
-            diagnosis = await doctor(settings, tasks=3, find_address=here, session=session())
+        diagnosis = await doctor(settings, tasks=3, find_address=here, session=session())
     assert [check for check in diagnosis.checks if check.status is CheckStatus.FAILED] == []
 
 
@@ -273,7 +281,7 @@ async def test_who_reaches_the_workers(emulator):
     async def elsewhere():
         return "198.51.100.9"
 
-    found = await checks(settings, here=elsewhere)
+    found = await checks(settings, "security group", here=elsewhere)
     assert found["security group"].status is CheckStatus.FAILED
     assert f"not to {await elsewhere()}" in found["security group"].found
     assert f"--group-id {group} --protocol tcp --port 5000 --cidr 198.51.100.9/32" in (
@@ -283,7 +291,7 @@ async def test_who_reaches_the_workers(emulator):
     async def unknown():
         raise ConfigurationError("checkip is silent")
 
-    found = await checks(settings, here=unknown)
+    found = await checks(settings, "security group", here=unknown)
     assert found["security group"].status is CheckStatus.WARNING
     assert "checkip is silent" in found["security group"].found
 
@@ -291,19 +299,19 @@ async def test_who_reaches_the_workers(emulator):
     client(emulator, "ec2").authorize_security_group_ingress(
         GroupId=group, IpPermissions=[{**port, "UserIdGroupPairs": [{"GroupId": group}]}]
     )
-    found = await checks(settings, here=elsewhere)
+    found = await checks(settings, "security group", here=elsewhere)
     assert found["security group"].status is CheckStatus.WARNING  # we may be a member of it
 
     await set_up(emulator, settings=settings, open_to_world=True)
-    found = await checks(settings, here=elsewhere)
+    found = await checks(settings, "security group", here=elsewhere)
     assert found["security group"].status is CheckStatus.WARNING
     assert "the world" in found["security group"].found
 
     without = settings.model_copy(update={"security_groups": ()})
-    found = await checks(without)
+    found = await checks(without, "security group")
     assert found["security group"].status is CheckStatus.FAILED  # the default group
     gone = settings.model_copy(update={"security_groups": ("sg-00000000000000000",)})
-    found = await checks(gone)
+    found = await checks(gone, "security group")
     assert "AWS_SECURITY_GROUP_ID" in found["security group"].fix
 
 
@@ -319,11 +327,11 @@ async def test_subnets_must_lead_where_tasks_need_to_go(emulator):
     one = settings.model_copy(update={"subnets": (shut,)})
     private = one.model_copy(update={"public_address": False})
 
-    found = await checks(one)
+    found = await checks(one, "subnets", "security group")
     assert f"{shut} routes to nowhere" in found["subnets"].found
     assert found["subnets"].status is CheckStatus.FAILED
     assert "not in" in found["security group"].found  # it is one of another VPC
-    found = await checks(private)
+    found = await checks(private, "subnets")
     assert "ecr.api, ecr.dkr, logs, s3" in found["subnets"].fix
     service = "com.amazonaws.us-east-1."
     for name in ("ecr.api", "ecr.dkr", "logs"):
@@ -333,29 +341,29 @@ async def test_subnets_must_lead_where_tasks_need_to_go(emulator):
             VpcEndpointType="Interface",
             SubnetIds=[shut],
         )
-    found = await checks(private)
+    found = await checks(private, "subnets")
     assert found["subnets"].fix == "create a NAT gateway, or the VPC endpoints of s3"
     ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"{service}s3")
-    found = await checks(private)
+    found = await checks(private, "subnets")
     assert found["subnets"].status is CheckStatus.PASSED
     # Before the first init, the image of the settings counts.
     new = private.model_copy(update={"task_definition": "none", "image": "own"})
-    assert (await checks(new))["subnets"].status is CheckStatus.PASSED
+    assert (await checks(new, "subnets"))["subnets"].status is CheckStatus.PASSED
     redefined(emulator, image="betashow/video-generation-api:latest")
-    found = await checks(private)
+    found = await checks(private, "subnets")
     assert "do not reach docker.io" in found["subnets"].found
     assert found["subnets"].fix.endswith("DOCKER_IMAGE=own, then cloudburst init")
     far = ECR.replace("us-east-1", "eu-west-1")
     redefined(emulator, image=far)
-    found = await checks(private)
+    found = await checks(private, "subnets")
     assert f"do not reach {ImageReference.split(far).registry}" in found["subnets"].found
     redefined(emulator, image=ECR, more=["public.ecr.aws/docker/library/busybox:stable"])
-    found = await checks(private)
+    found = await checks(private, "task definition")
     assert (
         found["contents"].found == "differs from what init registers: containers, runtimePlatform"
     )
     redefined(emulator, image=ECR, more=[])
-    assert (await checks(private))["subnets"].status is CheckStatus.PASSED
+    assert (await checks(private, "subnets"))["subnets"].status is CheckStatus.PASSED
 
     address = ec2.allocate_address(Domain="vpc")["AllocationId"]
     gateway = ec2.create_nat_gateway(SubnetId=shut, AllocationId=address)
@@ -364,9 +372,9 @@ async def test_subnets_must_lead_where_tasks_need_to_go(emulator):
         DestinationCidrBlock="0.0.0.0/0",
         NatGatewayId=gateway["NatGateway"]["NatGatewayId"],
     )
-    found = await checks(private)
+    found = await checks(private, "subnets")
     assert found["subnets"].status is CheckStatus.PASSED
-    found = await checks(one)
+    found = await checks(one, "subnets")
     assert "routes to a NAT gateway: public addresses there" in found["subnets"].found
 
 

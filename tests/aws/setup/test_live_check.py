@@ -70,6 +70,21 @@ def bucket(emulator):
 
 
 @pytest.fixture
+def set_up_account():
+    """An account as ``init`` leaves it, without moto, which takes seconds to start."""
+    with bare(prepared=True, moto=False) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def in_folder(set_up_account, tmp_path, monkeypatch):
+    """An empty folder, and the settings of the account in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in set_up_account.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
 def prepared(tmp_path, monkeypatch):
     """A folder with the .env that ``init`` writes, and the settings in it."""
     monkeypatch.chdir(tmp_path)
@@ -156,24 +171,20 @@ def answering(monkeypatch, answer):
 
 
 @pytest.mark.parametrize("answer", ["no\n", ""])
-def test_without_a_yes_nothing_is_started(prepared, emulator, capsys, monkeypatch, answer):
+def test_without_a_yes_nothing_is_started(in_folder, set_up_account, capsys, monkeypatch, answer):
     answering(monkeypatch, answer)
-    prepared(emulator)
-    before = len(emulator.tasks)
     assert run(["doctor", "--live"]) == 1
-    assert len(emulator.tasks) == before
+    assert not set_up_account.tasks
     text = " ".join(capsys.readouterr().out.split())
     assert "Burst 25 tasks, 0.25 vCPU $0.0072" in text
     assert "S3 not tried: no --s3" in text
-    assert "$0.0606 at most. All of it" in text
+    assert "$0.0632 at most. All of it" in text
 
 
-def test_without_a_terminal_the_question_is_an_error(prepared, emulator, capsys):
-    prepared(emulator)
-    before = len(emulator.tasks)
+def test_without_a_terminal_the_question_is_an_error(in_folder, set_up_account, capsys):
     assert run(["doctor", "--live"]) == 2
     assert "there is no terminal: add --yes" in capsys.readouterr().err
-    assert len(emulator.tasks) == before
+    assert not set_up_account.tasks
 
 
 def test_an_account_that_is_not_set_up_is_not_charged(monkeypatch, capsys, tmp_path):
@@ -286,8 +297,8 @@ async def test_a_repository_that_no_check_has_created_is_kept(emulator, bucket):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("tasks", [0, 1, 3])
-async def test_a_cancelled_check_leaves_nothing(emulator, tasks):
-    _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
+async def test_a_cancelled_check_leaves_nothing(set_up_account, tasks):
+    emulator, settings = set_up_account, settings_of(set_up_account)
 
     async def start(shared):
         for _ in range(tasks):

@@ -118,7 +118,7 @@ def no_lines(monkeypatch):
     monkeypatch.setattr(logs.CloudWatchLogs, "_get_events", lambda *_: NO_LINES)
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("defect", "promises"),
     [
@@ -314,6 +314,7 @@ BUILT = BuiltImage(
 )
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(("name", "pushes", "cut", "second"), PUSHES, ids=[p[0] for p in PUSHES])
 async def test_pushes_are_judged_by_their_bytes(monkeypatch, name, pushes, cut, second):
     reports = [
@@ -393,7 +394,7 @@ def no_sha256(monkeypatch):
     monkeypatch.setattr(api, "object_headers", lambda stored, **_: headers(stored, checksums=False))
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("defect", "promises"),
     [

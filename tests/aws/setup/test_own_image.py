@@ -92,7 +92,8 @@ def definitions(emulator):
     return client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"]
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("dry_run", [False, True])
 async def test_without_a_compiler_for_arm64_init_leaves_it_out_and_says_so(
     emulator, builder, monkeypatch, tmp_path, dry_run
 ):
@@ -199,6 +200,7 @@ async def test_a_changed_package_sends_its_layer_only(emulator, builder, registr
         await registry.resolve(REPOSITORY, before.digest)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("change", ["sources", "base", "bytecode", "architectures"])
 async def test_an_image_of_another_machine_is_used_if_it_is_of_the_same(
     emulator, builder, tmp_path, change
@@ -240,10 +242,12 @@ async def test_a_dry_run_builds_and_pushes_nothing(emulator, builder):
 
 async def test_the_base_that_was_named_is_that_of_the_next_init(emulator, builder):
     base = "registry.example.com/python:3.13-slim"
-    report, settings = await set_up(emulator, builder, base=base)
+    report, settings = await set_up(emulator, builder, base=base, arm64=False)
     assert report.environment["CLOUDBURST_BASE_IMAGE"] == settings.base_image == base
     assert builder.options.base == base
-    report, _ = await set_up(emulator, builder, changes=report.environment)
+    assert builder.options.architectures == ("amd64",)
+    assert ("task definition", "cloudburst-render-arm64") not in outcomes(report)
+    report, _ = await set_up(emulator, builder, changes=report.environment, arm64=False)
     assert report.environment["CLOUDBURST_BASE_IMAGE"] == base
     assert step_of(report, "image").outcome == "found"
 
@@ -258,6 +262,7 @@ async def test_an_image_that_cannot_be_built_leaves_the_account_unchanged(emulat
     assert writes(emulator, since) == []
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("failure", "error"),
     [
@@ -408,7 +413,7 @@ async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
 ):
     """Also if it was pushed after the images of the repository were listed."""
     monkeypatch.setattr(changes, "REMOVAL_TIMEOUT", 3.0)
-    monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", QUICK)
+    monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", Backoff(first=0.5, cap=1.0))
     _, settings = await set_up(emulator, builder)
     async with open_registry(registry_server.url, registry_server.credentials) as registry:
         found, data = await registry.resolve(REPOSITORY, PACKAGE_VERSION)
@@ -430,6 +435,7 @@ async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
     assert ["late"] in [each.get("imageTags") for each in left]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("operation", ["BatchDeleteImage", "DeleteRepository"])
 async def test_destroy_tells_what_ecr_does_not_remove(emulator, builder, operation):
     _, settings = await set_up(emulator, builder)
@@ -446,6 +452,7 @@ async def test_destroy_tells_what_ecr_does_not_remove(emulator, builder, operati
     assert client(emulator, "ecr").describe_repositories()["repositories"] == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("operation", ["DescribeRepositories", "DescribeImages"])
 async def test_destroy_without_permissions_for_ecr_removes_the_rest(emulator, builder, operation):
     _, settings = await set_up(emulator, builder)
@@ -463,13 +470,6 @@ async def test_our_image_speaks_our_protocol(emulator, builder):
     with pytest.raises(ConfigurationError, match="for our own image only"):
         await set_up(emulator, builder, changes={"DOCKER_IMAGE": "public"}, base="python")
     assert builder.builds == 0
-
-
-async def test_the_options_of_the_image_are_passed_on(emulator, builder):
-    report, _ = await set_up(emulator, builder, base="registry.example/python:3.13", arm64=False)
-    assert builder.options.base == "registry.example/python:3.13"
-    assert builder.options.architectures == ("amd64",)
-    assert ("task definition", "cloudburst-render-arm64") not in outcomes(report)
 
 
 async def test_the_policies_are_enough_for_the_image(emulator, builder):

@@ -7,7 +7,7 @@ import pytest
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.checks import CheckStatus
 from cloudburst.aws.setup.init_account import StepOutcome
-from support.setup_accounts import HERE, client, here, session, set_up, settings_of
+from support.setup_accounts import HERE, client, here, session, set_up
 
 pytestmark = pytest.mark.anyio
 
@@ -96,5 +96,3 @@ async def test_what_an_earlier_init_has_opened_is_kept_if_wanted_and_else_closed
     report, settings = await set_up(emulator, settings=settings)
     assert [step[1] for step in steps(report)] == [StepOutcome.UPDATED]
     assert (await door(settings)).status is CheckStatus.PASSED
-
-
