@@ -92,7 +92,7 @@ class TestZones:
 
     def test_a_task_is_in_any_of_the_subnets_by_the_seed(self, emulate):
         def zones(seed):
-            emulator = emulate(seed=seed)
+            emulator = emulate(seed=seed, pending=600)
             for _ in range(12):
                 run(emulator)
             seen(emulator, emulator.tasks[-1])

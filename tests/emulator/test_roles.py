@@ -75,6 +75,7 @@ def test_a_definition_with_a_role_that_is_not_there_is_refused(emulator):
         )
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(60)
 def test_a_role_made_a_moment_ago_is_refused_for_a_moment(emulate):

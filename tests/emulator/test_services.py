@@ -8,7 +8,6 @@ import socket
 import pytest
 from botocore.exceptions import ClientError
 
-from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import (
     CLUSTER,
     MAIN,
@@ -105,14 +104,6 @@ def test_without_moto_the_rest_is_unknown(emulator):
         client(emulator, "pricing").get_products(ServiceCode="AmazonECS")
 
 
-@pytest.fixture(scope="module")
-def shared():
-    """Return one emulator for tests that do not see when moto starts, which takes seconds."""
-    pytest.importorskip("moto")
-    with FargateEmulator(EmulatorConfig.quick(moto=None)) as emulator:
-        yield emulator
-
-
 @pytest.mark.real
 @pytest.mark.timeout(60)
 class TestMoto:
@@ -153,12 +144,12 @@ class TestMoto:
         attached = iam.list_attached_role_policies(RoleName="r")["AttachedPolicies"]
         assert attached[0]["PolicyName"] == "AmazonECSTaskExecutionRolePolicy"
 
-    def test_a_task_is_reached_as_its_security_groups_say(self, shared):
-        ec2 = client(shared, "ec2")
+    def test_a_task_is_reached_as_its_security_groups_say(self, with_moto):
+        ec2 = client(with_moto, "ec2")
         vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
         group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
-        where = network(shared, securityGroups=[group])
-        [closed] = run(shared, networkConfiguration=where)
+        where = network(with_moto, securityGroups=[group])
+        [closed] = run(with_moto, networkConfiguration=where)
         rule = {
             "IpProtocol": "tcp",
             "FromPort": 5000,
@@ -166,20 +157,21 @@ class TestMoto:
             "IpRanges": [{"CidrIp": "127.0.0.1/32"}],
         }
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
-        [opened] = run(shared, networkConfiguration=where)
+        [opened] = run(with_moto, networkConfiguration=where)
+        address = reach(with_moto, closed, "RUNNING").address
         with pytest.raises(TimeoutError):
-            socket.create_connection((reach(shared, closed, "RUNNING").address, 5000), timeout=0.7)
-        assert ask(reach(shared, opened, "RUNNING"))[0] == 200
+            socket.create_connection((address, 5000), timeout=0.7)
+        assert ask(reach(with_moto, opened, "RUNNING"))[0] == 200
         with refused("InvalidParameterException"):
-            run(shared, networkConfiguration=network(shared, securityGroups=["sg-0"]))
+            run(with_moto, networkConfiguration=network(with_moto, securityGroups=["sg-0"]))
         with refused("InvalidParameterException"):
-            run(shared, networkConfiguration=network(shared, subnets=["subnet-0"]))
+            run(with_moto, networkConfiguration=network(with_moto, subnets=["subnet-0"]))
 
-    def test_network_interfaces_are_still_those_of_tasks(self, shared):
-        client(shared, "sqs").list_queues()
-        [task] = run(shared)
-        task = reach(shared, task, "RUNNING")
-        found = client(shared, "ec2").describe_network_interfaces(
+    def test_network_interfaces_are_still_those_of_tasks(self, with_moto):
+        client(with_moto, "sqs").list_queues()
+        [task] = run(with_moto)
+        task = reach(with_moto, task, "RUNNING")
+        found = client(with_moto, "ec2").describe_network_interfaces(
             NetworkInterfaceIds=[task.interface]
         )["NetworkInterfaces"]
         assert found[0]["Association"]["PublicIp"] == task.address

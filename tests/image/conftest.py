@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
 import pytest
+from filelock import FileLock
 
 from cloudburst.image.build import build_image
 from cloudburst.image.built_image import BuiltImage
@@ -69,9 +71,27 @@ def tiny_inputs(tmp_path_factory, registry_server):
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_inputs):
-    """The image of both architectures, which takes a few seconds once."""
+def tiny(tiny_inputs, tmp_path_factory, worker_id):
+    """The image of both architectures.
+
+    What it is made of takes seconds, once for all test processes. The base image of each has
+    another name, and so has the image.
+    """
     options, environ = tiny_inputs
+    if worker_id == "master":
+        return build_tiny(options, environ)
+    shared = tmp_path_factory.getbasetemp().parent / "tiny-cache"
+    with FileLock(shared.with_suffix(".lock")):
+        if shared.exists():
+            shutil.copytree(shared, options.cache_folder)
+        built = build_tiny(options, environ)
+        if not shared.exists():
+            images = shutil.ignore_patterns("images")
+            shutil.copytree(options.cache_folder, shared, ignore=images)
+    return built
+
+
+def build_tiny(options, environ):
     saved = dict(os.environ)
     os.environ.update(environ)
     try:

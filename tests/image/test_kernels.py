@@ -35,7 +35,7 @@ def without_compilers(monkeypatch):
 
 @pytest.mark.few(1)
 @pytest.mark.real
-@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+@pytest.mark.parametrize("architecture", ["arm64", "amd64"])
 def test_libraries_are_compiled_once(cache, architecture, monkeypatch, zig):
     paths = find_kernels(architecture, cache)
     targets = image_targets(architecture)
