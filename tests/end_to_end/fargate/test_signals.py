@@ -100,7 +100,7 @@ def test_signals_in_quick_succession_count_once(count, account, scenes, tmp_path
 
 def test_a_terminal_that_is_closed_ends_the_command_line(account, scenes, tmp_path):
     """As when an SSH connection breaks; the command cannot write to the terminal any more."""
-    (tmp_path / "scenes.json").write_text(json.dumps(scenes(6)))
+    (tmp_path / "scenes.json").write_text(json.dumps(scenes(3)))
     command = [sys.executable, *CLI, "--to", str(tmp_path / "out"), str(tmp_path / "scenes.json")]
     with account(worker_environment=WORKING) as aws:
         pid, terminal = pty.fork()
@@ -119,7 +119,7 @@ def test_a_terminal_that_is_closed_ends_the_command_line(account, scenes, tmp_pa
 
 def test_a_command_whose_readers_have_gone_ends(account, scenes, tmp_path):
     """As when its parent process has died. Its first output after that is a warning of the log."""
-    (tmp_path / "scenes.json").write_text(json.dumps(scenes(6)))
+    (tmp_path / "scenes.json").write_text(json.dumps(scenes(3)))
     command = [sys.executable, *CLI, "--to", str(tmp_path / "out"), str(tmp_path / "scenes.json")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with account(worker_environment=WORKING, pending=1.0) as aws:

@@ -85,7 +85,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in paths}
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("on_fargate", [False, True], ids=["here", "fargate"])
 def test_a_killed_pipeline_goes_on_where_it_stopped(on_fargate, our_account, tmp_path):
     watch = Watch(temp=tmp_path / "temp")

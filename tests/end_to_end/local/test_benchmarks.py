@@ -27,6 +27,7 @@ def test_the_share_of_encoding_is_printed(watch):
     assert done.returncode == int("MISSED" in done.stdout), done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 def test_the_ideal_schedule_is_the_best_one(watch):
     """Sums by hand: start, one upload, all encodes of the busiest task, and one download."""
     code = "import fargate; print([round(s.ideal, 2) for s in fargate.SCENARIOS])"

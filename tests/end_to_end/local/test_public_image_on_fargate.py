@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.nightly
 async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "image").mkdir()

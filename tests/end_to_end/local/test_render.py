@@ -53,6 +53,7 @@ def size_of(scene):
     return sum(Path(scene[field]).stat().st_size for field in ("image_path", "audio_path"))
 
 
+@pytest.mark.nightly
 async def test_a_cover_lies_beside_its_video(scenes, out):
     scenes[1]["options"] = {"cover": True}
     async with Client(local(workers=1), options=SMALL) as client:
@@ -171,7 +172,7 @@ async def when_it_encodes(run, do, *, times=1):
 
 
 async def test_the_worker_is_killed_and_another_renders(make_scene, out, watch):
-    scene = make_scene("long", seconds=6)
+    scene = make_scene("long", seconds=4)
     async with (
         Client(local(workers=2, encoders=1)) as client,
         client.stream([scene], to=out) as run,
@@ -188,9 +189,10 @@ async def test_the_worker_is_killed_and_another_renders(make_scene, out, watch):
     assert lost.task == retried.task
     assert "killed by SIGKILL" in lost.error
     assert (lost.scenes, used.scenes) == (0, 1)
-    probe(entry.video.path).check(size=FULL, seconds=6)
+    probe(entry.video.path).check(size=FULL, seconds=4)
 
 
+@pytest.mark.nightly
 async def test_a_worker_that_is_killed_each_time_ends_the_scene_with_the_reason(
     make_scene, out, watch
 ):
@@ -243,6 +245,7 @@ async def test_a_scene_that_takes_too_long_ends_and_leaves_nothing(make_scene, o
     assert not list(out.glob("[!.]*"))
 
 
+@pytest.mark.nightly
 async def test_two_clients_side_by_side(scenes, out, watch):
     async with (
         Client(local(workers=1), options=SMALL) as one,
@@ -276,6 +279,7 @@ async def test_a_thread_has_no_part_in_a_client(scenes, out, watch):
         assert not watch.processes()
 
 
+@pytest.mark.nightly
 async def test_a_warm_worker_is_used_again_and_then_let_go(scenes, out, watch):
     async with Client(local(workers=1), options=SMALL, limits=Limits(idle=2)) as client:
         first = await client.render_all(scenes[:1], to=out)

@@ -23,7 +23,9 @@ def test_music_reaches_the_worker_and_silence_needs_no_file(tmp_path):
         {"name": "both", "audio": tmp_path / "voice", "options": {"music": tmp_path / "music"}}
         | scene,
     ]
-    options = RenderOptions(effects=(), music_fade=0, music_volume=0.5, loudness=-20)
+    options = RenderOptions(
+        effects=(), size="426x240", music_fade=0, music_volume=0.5, loudness=-20
+    )
 
     async def render():
         async with Client(local(workers=1), options=options) as client:

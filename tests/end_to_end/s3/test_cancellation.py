@@ -31,7 +31,7 @@ def small_parts(monkeypatch):
 
 
 @pytest.mark.chaos
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("count", [27, *range(MAX_CALLS)])
 async def test_cancelled_after_any_call(world, service, count):
     rng = random.Random(count)

@@ -64,7 +64,7 @@ MORE_THAN_ONE_CALL = 9
 """Number of faults in a row that no single call bears, as each is sent four times."""
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("place", BUSY_PLACES)
 async def test_a_store_that_is_busy_when_a_run_begins_is_waited_for(world, place):
     scenes = world.scenes(3)  # so many that their folder is listed
@@ -72,6 +72,7 @@ async def test_a_store_that_is_busy_when_a_run_begins_is_waited_for(world, place
     world.hold(await world.run(scenes), [*NAMES, "scene 2"])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("operations", [["PutObject"], ["GetObject", "PutObject"]])
 async def test_a_store_that_stays_busy_when_a_run_begins_is_no_fault_of_the_scenes(
     world, operations, monkeypatch
@@ -177,6 +178,7 @@ async def test_inputs_and_outputs_in_another_region(world):
     world.hold(told, NAMES)
 
 
+@pytest.mark.nightly
 async def test_an_output_that_is_refused_for_a_moment(world):
     scenes = world.scenes(2)
     world.emulator.add_fault(s3_fault("access denied", "PutObject", presigned=True, times=3))

@@ -150,7 +150,7 @@ def hold_both(world, *told, overwrite):
             world.hold_objects(one.report)
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("overwrite", [False, True])
 async def test_many_runs_that_begin_at_once_with_the_same_names(world, overwrite):
     scenes, told = world.scenes(2), []
@@ -164,6 +164,7 @@ async def test_many_runs_that_begin_at_once_with_the_same_names(world, overwrite
     hold_both(world, *told, overwrite=overwrite)
 
 
+@pytest.mark.nightly
 async def test_two_jobs_of_one_folder_at_once(world, tmp_path):
     """Both are rendered; their names differ."""
     scenes = world.scenes(0, "late 0", "late 1", "late 2", "late 3")

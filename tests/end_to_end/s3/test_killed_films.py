@@ -31,7 +31,7 @@ def world(emulator, tmp_path, monkeypatch):
 
 
 @pytest.mark.chaos
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_while_the_film_is_made(world, seed):
     rng = random.Random(f"film {seed}")

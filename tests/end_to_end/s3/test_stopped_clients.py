@@ -23,7 +23,7 @@ CALLS = 30
 
 
 @pytest.mark.chaos
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_stopped_at_any_moment(world, monkeypatch, tmp_path, seed, resumed):

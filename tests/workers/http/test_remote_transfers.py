@@ -181,6 +181,7 @@ class TestRender:
 
 
 class TestFaults:
+    @pytest.mark.few(2)
     @pytest.mark.parametrize(
         "name", ["slow down", "internal error", "url expired", "token expired", "truncated"]
     )
@@ -191,6 +192,7 @@ class TestFaults:
         await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
         assert "X-Amz-Signature" not in caplog.text
 
+    @pytest.mark.few(2)
     @pytest.mark.parametrize("name", ["slow down", "lost", "dropped", "url expired"])
     async def test_faults_of_outputs_are_survived(self, run, emulator, name):
         scene = await run.scene()
@@ -201,6 +203,7 @@ class TestFaults:
         assert sha256(content(emulator, video.cover)) == video.cover_sha256
         assert sha256(content(emulator, video.path)) == video.sha256
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("name", ["slow down", "lost", "url expired"])
     async def test_faults_of_parts_are_survived(self, run, emulator, monkeypatch, name):
         monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 10)
@@ -258,6 +261,7 @@ class TestExistingObjects:
         assert sha256(content(emulator, to)) == video.sha256
         assert sha256(content(emulator, video.cover)) == video.cover_sha256
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("marks", [{}, {"run": "another"}, {"scene": "two"}])
     async def test_those_of_others_are_kept(self, run, emulator, marks):
         scene, to = await run.scene(), run.folder.object("one.mp4")
@@ -314,6 +318,7 @@ class TestWebServers:
             with pytest.raises(UploadError, match=r"changed since .* ignores If-Unmodified"):
                 await self.upload(run, url, modified=LAST_MODIFIED)
 
+    @pytest.mark.few(3)
     @pytest.mark.parametrize(
         ("handler", "problem"),
         [
