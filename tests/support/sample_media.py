@@ -1,4 +1,4 @@
-"""Pictures, sounds and subtitles of every kind, good and bad."""
+"""Pictures and sounds of every kind, good and bad, and subtitles."""
 
 from __future__ import annotations
 
@@ -135,8 +135,4 @@ SOUNDS: Mapping[str, Callable[[Path], object]] = {
     "ogg": sounding("-f", "ogg", "-c:a", "libvorbis"),
     "opus": sounding("-f", "ogg", "-c:a", "libopus"),
     "flac": sounding("-f", "flac", "-ar", "44100"),
-}
-SUBTITLES: Mapping[str, Callable[[Path], object]] = {
-    "utf-8": written(CUES.encode()),
-    "gbk": written(CUES.encode("gbk")),
 }

@@ -227,7 +227,7 @@ def test_killed_its_tasks_end_by_themselves(protocol, account, quick_account, ma
 
 @pytest.mark.anyio
 @pytest.mark.chaos
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_its_tasks_are_found(seed, account, scenes, tmp_path):
     """At once, by anybody on this machine, as those of a run whose process is gone."""

@@ -1,4 +1,4 @@
-"""Every kind of input through one warm backend: the right video, or an error that helps."""
+"""Every kind of picture and sound through one warm backend: the right video, or an error that helps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 
 import anyio
 import pytest
-from PIL import ImageChops, ImageStat
 
 from cloudburst import Client, RenderOptions, Status, local
 from cloudburst.errors import EncodeError, InvalidScenesError
@@ -19,7 +18,6 @@ from support.sample_media import (
     PICTURES,
     RED,
     SOUNDS,
-    SUBTITLES,
     WHITE,
 )
 from support.video_probe import corners, frame, probe
@@ -64,7 +62,7 @@ def render_all(folder):
     Each kind of sound is in the scene of a kind of picture. Some scenes cannot be rendered.
     """
     paths = {}
-    for field, kinds in {"image": PICTURES, "audio": SOUNDS, "subtitle": SUBTITLES}.items():
+    for field, kinds in {"image": PICTURES, "audio": SOUNDS}.items():
         for kind, make in kinds.items():
             paths[field, kind] = folder / f"{field}-{kind}"
             make(paths[field, kind])
@@ -78,8 +76,6 @@ def render_all(folder):
             scenes[kind]["options"] = {"size": "720p"}
     for name in LATE:
         scenes[name] = bad_scene(plain, folder, name, *LATE[name][:2])
-    for kind in SUBTITLES:
-        scenes[kind] = {"name": kind, **plain, "subtitle": paths["subtitle", kind]}
 
     async def render():
         async with Client(local(workers=1), options=STILL) as client:
@@ -98,21 +94,6 @@ def test_a_picture_and_a_sound(videos, kind):
     assert 2500 < found.peak < 6000, f"{SOUND_OF[kind]}: the sine is an eighth of full scale"
     for shown, drawn in zip(corners(frame(video.path)), colours, strict=True):
         assert max(abs(a - b) for a, b in zip(shown, drawn, strict=True)) <= 12, shown
-
-
-@pytest.mark.parametrize("kind", SUBTITLES)
-def test_subtitles(videos, kind):
-    probe(videos[kind].path).check(size=LANDSCAPE, seconds=1.0)
-    shown = frame(videos[kind].path, 0.2)
-    width, height = LANDSCAPE
-    lower = (0, height * 2 // 3, width, height)
-    bare = frame(videos["png"].path, 0.2).crop(lower)
-    drawn = (
-        ImageChops.difference(shown.crop(lower), bare).convert("L").point(lambda v: 255 * (v > 60))
-    )
-    assert ImageStat.Stat(drawn).mean[0] > 1, "nothing is written there"
-    same = frame(videos["utf-8"].path, 0.2)
-    assert ImageChops.difference(shown, same).getbbox() is None
 
 
 def test_all_that_the_client_can_see_is_told_at_once(scenes, tmp_path):

@@ -16,6 +16,7 @@ from cloudburst.renderer.job import JOB_FILE, RenderJob
 from cloudburst.renderer.scene import load_scene
 from cloudburst.renderer.shared_encoding import PLAN_FILE, GopPlan
 from support.drawn_frames import photo, strict_decode
+from support.once import made_once
 from support.render_job import make_job, render_job, result, started, subtitle_file
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -38,8 +39,12 @@ def job(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """SHA-256 of the video that one process renders."""
-    rendered = render_job(job(tmp_path_factory.mktemp("alone") / "job"))
+    """SHA-256 of the video that one process renders, once for all test processes."""
+    return made_once(tmp_path_factory, "alone", render_alone)[1]
+
+
+def render_alone(folder: Path) -> str:
+    rendered = render_job(job(folder))
     assert rendered.gops == [GOPS]
     strict_decode(rendered.video)
     return rendered.done["sha256"]

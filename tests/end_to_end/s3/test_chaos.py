@@ -12,7 +12,7 @@ SEEDS = range(100)
 SCENES = 5
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_random_faults_of_s3_lose_no_video(world, seed, told_at_debug):
     faults = drawn(seed, SCENES)

@@ -73,6 +73,7 @@ async def test_credentials_that_do_not_return(world, profile, moment, monkeypatc
     world.hold_objects(told.report)
 
 
+@pytest.mark.nightly
 async def test_static_keys_that_end(world):
     """There is nothing to wait for."""
     scenes = world.scenes(0, *NAMES)
