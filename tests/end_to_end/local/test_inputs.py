@@ -1,4 +1,4 @@
-"""Every kind of picture and sound through one warm backend: the right video, or an error that helps."""
+"""Every kind of picture and sound with one backend: the right video, or an error that helps."""
 
 from __future__ import annotations
 
