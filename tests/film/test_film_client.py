@@ -238,6 +238,15 @@ async def faults_of(given, tmp_path, **arguments) -> list[tuple[str, str, str, s
     return [fault[:4] for fault in caught.value.faults]
 
 
+async def check_that_it_starts(given, tmp_path, **arguments) -> None:
+    """Check that a run of these scenes starts. No film is tried, because one scene fails."""
+    async with Client(FakeCloud(broken_scenes={given[0]["name"]}).backend) as client:
+        report = await client.render_all(
+            given, to=tmp_path, film=tmp_path / "film.mp4", **arguments
+        )
+    assert report.status is Status.PARTIAL
+
+
 async def test_short_scenes_start_nothing(given, tmp_path):
     silent = {name: value for name, value in given[1].items() if name != "audio"}
     how = {"transition": "crossfade", "transition_seconds": 0.4}
@@ -257,9 +266,7 @@ async def test_a_scene_is_as_long_as_its_own_transitions(given, tmp_path):
     assert found == [(name, "audio", "0.50 s long", needed) for name in ("scene_10", "scene_1")]
     last = given[2] | {"transition": "crossfade"}  # it leads to no scene
     given = [given[0], given[1] | {"transition": "fade"}, last]
-    async with Client(FakeCloud().backend) as client:
-        report = await client.render_all(given, to=tmp_path, film=tmp_path / "film.mp4", **how)
-    assert report.status is Status.COMPLETE
+    await check_that_it_starts(given, tmp_path, **how)
 
 
 async def test_a_crossfade_across_a_gap_starts_nothing(given, tmp_path):
@@ -318,16 +325,12 @@ async def test_pictures_of_another_orientation_start_nothing(
         assert found[0][3].startswith("1920x1080, as in scene_2: a film has one size; ")
         assert "is_portrait=False (--landscape)" in found[0][3]
         scenes = [scene | {"options": {"size": "landscape"}} for scene in scenes]
-    async with Client(FakeCloud().backend) as client:
-        report = await client.render_all(scenes, to=tmp_path, film=tmp_path / "film.mp4")
-    assert report.status is Status.COMPLETE
+    await check_that_it_starts(scenes, tmp_path)
 
 
 async def test_names_of_one_size_are_no_difference(given, tmp_path):
     scenes = [given[0] | {"options": {"size": "landscape"}}, given[1] | {"options": {}}]
-    async with Client(FakeCloud().backend) as client:
-        report = await client.render_all(scenes, to=tmp_path, film=tmp_path / "film.mp4")
-    assert report.status is Status.COMPLETE
+    await check_that_it_starts(scenes, tmp_path)
 
 
 async def test_the_extra_is_needed(given, tmp_path, monkeypatch):
@@ -342,7 +345,8 @@ def videos(tmp_path_factory):
     """A folder with finished videos without a journal."""
     folder, jobs = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("jobs")
     for name in NAMES:
-        scene = scene_video(jobs / name, Image.new("RGB", (16, 9), "teal"), sine(0, 24_000))
+        picture = Image.new("RGB", (16, 9), "teal")
+        scene = scene_video(jobs / name, picture, sine(0, 24_000), size="426x240")
         shutil.copy(scene.video, folder / f"{name}.mp4")
     return folder
 

@@ -22,7 +22,8 @@ SUBTITLES = b"1\n00:00:00,100 --> 00:00:00,300\nHello\n"
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("scene") / "scene"
-    scene = scene_video(folder, Image.new("RGB", (32, 18), "teal"), sine(0, 24_000))
+    picture = Image.new("RGB", (32, 18), "teal")
+    scene = scene_video(folder, picture, sine(0, 24_000), size="426x240")
     return Path(scene.video).read_bytes()
 
 
@@ -41,7 +42,7 @@ async def test_a_film_of_stored_videos_is_made_and_written(
         state = await to.until(ident, "done", "failed")
         assert state["error"] is None
         done = state["done"]
-        assert (done["width"], done["height"]) == (1920, 1080)
+        assert (done["width"], done["height"]) == (426, 240)
         film = probe(to.video(ident))
         assert film.seconds == pytest.approx(done["seconds"], abs=0.05)
         names = {path.name: path.stat().st_size for path in to.video(ident).parent.iterdir()}

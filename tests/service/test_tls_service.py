@@ -124,6 +124,7 @@ def ended(
 
 
 def test_a_service_with_a_certificate_speaks_tls_only(start: Start) -> None:
+    """Its stop waits neither for a handshake nor for an idle connection."""
     service = start()
     with service.client() as http:
         assert http.get("/health").status_code in {200, 500}
@@ -146,6 +147,18 @@ def test_a_service_with_a_certificate_speaks_tls_only(start: Start) -> None:
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         client_context(OTHERS.certificate).wrap_socket(raw)
+    with (
+        socket.create_connection(("127.0.0.1", service.port)) as silent,
+        socket.create_connection(("127.0.0.1", service.port)) as raw,
+        client_context(OURS.certificate).wrap_socket(raw) as idle,
+    ):
+        idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(15).startswith(b"HTTP/1.1 ")
+        began = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(10) == 0
+        assert time.monotonic() - began < 4
+        assert silent.fileno() >= 0
 
 
 def test_no_half_of_an_answer_waits_for_the_other() -> None:
@@ -179,23 +192,6 @@ def test_its_children_inherit_no_secret_and_no_file_has_the_private_key(
                 assert secret not in inherited
     for path in (tmp_path / "service").rglob("*"):
         assert not path.is_file() or b"PRIVATE" not in path.read_bytes()
-
-
-def test_a_stop_waits_for_no_idle_connection(start: Start) -> None:
-    service = start()
-    context = client_context(OURS.certificate)
-    with (
-        socket.create_connection(("127.0.0.1", service.port)) as silent,
-        socket.create_connection(("127.0.0.1", service.port)) as raw,
-        context.wrap_socket(raw) as idle,
-    ):
-        idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert idle.recv(15).startswith(b"HTTP/1.1 ")
-        began = time.monotonic()
-        service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(10) == 0
-        assert time.monotonic() - began < 4
-        assert silent.fileno() >= 0
 
 
 @pytest.mark.parametrize(
