@@ -134,7 +134,7 @@ def test_mono_is_as_loud_in_both_channels(tmp_path: Path) -> None:
     assert noise_ratio(sound[::2], sound[1::2]) > 70
 
 
-@pytest.mark.few(5, spread=True)
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("kind", ["wav", "flac"])
 @pytest.mark.parametrize("channels", [3, 4, 5, 6, 8])
 def test_more_channels_are_mixed_as_by_ffmpeg(tmp_path: Path, channels: int, kind: str) -> None:
@@ -158,6 +158,7 @@ def test_channels_without_a_known_place_have_the_usual_one(tmp_path: Path) -> No
     assert noise_ratio(sound, reference) > 25
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("order", ["FR+FL", "FR+FL+LFE"])
 def test_an_unusual_order_of_channels_does_not_crash(tmp_path: Path, order: str) -> None:
     """In a process of its own: PyAV frees the map of the channels twice, which aborts it."""
@@ -193,6 +194,7 @@ def test_a_change_of_rate_and_channels_keeps_the_sound(tmp_path: Path) -> None:
     assert rms(sound[2 * 4_000 : 2 * 90_000]) > 0.14
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
 def test_samples_that_are_not_numbers_do_not_stop_the_encoder(tmp_path: Path, value: float) -> None:
     samples = MELODY[:]

@@ -55,7 +55,7 @@ def prepared(folder: Path, seconds: float = 8, size: int = process_limits.MEMORY
     return result
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("case", SOUNDS, ids=lambda case: case.name.replace(" ", "-"))
 def test_a_hostile_file_is_refused_or_used_within_the_limits(tmp_path: Path, case: Case) -> None:
     case.make(tmp_path / "audio")

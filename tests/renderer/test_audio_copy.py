@@ -108,6 +108,7 @@ def test_the_sound_of_a_video_is_copied(tmp_path: Path) -> None:
     assert packets(track.path) == packets(tmp_path / "source")
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     "options",
     [

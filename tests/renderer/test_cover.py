@@ -56,7 +56,8 @@ def test_the_video_is_the_same_with_and_without_a_cover(tmp_path):
     hashes = set()
     for name, cover in (("with", True), ("without", False)):
         (tmp_path / name).mkdir()
-        folder = lay_job(tmp_path / name, subtitle=CUE, cover=cover, effects=["zoom_in"])
+        options = {"effects": ["zoom_in"], "size": "640x360"}
+        folder = lay_job(tmp_path / name, subtitle=CUE, cover=cover, **options)
         hashes.add(rendered_here(folder)["sha256"])
     assert len(hashes) == 1
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import Cue, Word
+from cloudburst.renderer import cue_division
 from cloudburst.renderer.cue_division import divide_cues
 from cloudburst.renderer.text_layout import plain_text
 
@@ -232,7 +233,9 @@ def test_zero_lines_divide_nothing():
     assert divided(cue, lines=0) == [cue]
 
 
-def test_too_many_parts_are_an_error():
-    many = [Cue(0, 9000, "ab " * 660)] * 160
-    with pytest.raises(InvalidInputError, match="more than 100,000 parts of subtitles"):
+def test_too_many_parts_are_an_error(monkeypatch):
+    assert cue_division.MAX_WORDS == 100_000
+    monkeypatch.setattr(cue_division, "MAX_WORDS", 1000)
+    many = [Cue(0, 9000, "ab " * 660)] * 2
+    with pytest.raises(InvalidInputError, match="more than 1,000 parts of subtitles"):
         divide_cues(many, count_lines, lines=2, more=3, words_at_once=1)

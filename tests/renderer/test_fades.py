@@ -61,7 +61,7 @@ def darkened(luma: Image.Image, light: float) -> Image.Image:
 def test_everything_in_the_picture_fades_and_the_sound_does_not(
     tmp_path, effects, fades, start, end
 ):
-    pictures = {"picture": photo((640, 360)), "mark": BRIGHT, "subtitle": SRT, "size": "640x360"}
+    pictures = {"picture": photo((480, 270)), "mark": BRIGHT, "subtitle": SRT, "size": "480x270"}
     folders = tmp_path / "plain", tmp_path / "faded"
     for folder, options in zip(folders, ({}, fades), strict=True):
         folder.mkdir()

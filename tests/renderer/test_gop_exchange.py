@@ -89,6 +89,7 @@ def test_the_rest_of_an_interrupted_result_is_replaced(tmp_path):
     assert exchange.take(0) == PICTURES
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGXCPU, signal.SIGSEGV, None])
 def test_the_end_of_a_process_releases_its_claim(how, tmp_path):
     command = [sys.executable, "-c", HOLD_CLAIM, str(tmp_path)]

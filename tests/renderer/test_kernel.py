@@ -113,7 +113,7 @@ def test_a_flat_picture_stays_flat_to_its_edges(name):
     two_valued=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_windows_of_all_sizes(*, width, height, larger, smaller, gaps, zoom, at, two_valued, seed):
     """The source has the size of the target, or is as small as possible, or is larger."""
     size = width, height
@@ -178,7 +178,7 @@ def areas(draw):
 
 
 @given(areas(), st.integers(0, 40), st.integers(0, 255), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_rectangles_of_all_sizes(sizes, gap, value, numbers):
     """Pillow and all compiled variants write the same bytes, within the rectangle only."""
     size, area = sizes

@@ -49,7 +49,7 @@ def texts_of(video: Path) -> tuple[dict[str, str], str | None]:
     ids=["default", "empty", "title", "as text", "as list", "all", "long"],
 )
 def test_the_file_stores_the_texts(tmp_path, options, texts, language):
-    rendered_here(lay_job(tmp_path, seconds=0.1, **options))
+    rendered_here(lay_job(tmp_path, seconds=0.1, size="240x240", **options))
     assert texts_of(tmp_path / "video.mp4") == (texts, language)
     assert probe(tmp_path / "video.mp4").frames == 3
 

@@ -103,7 +103,7 @@ def packets(path: Path) -> list[Packet]:
         ]
 
 
-@pytest.mark.few(12, spread=True)
+@pytest.mark.few(7, spread=True)
 @pytest.mark.parametrize("frames", [1, 2, 5, 29, 31, 149, 150, 151, 299, 300, 301, 451])
 @pytest.mark.parametrize("make", [still, moving])
 def test_times_and_counters_of_a_whole_file(make, frames, tmp_path):

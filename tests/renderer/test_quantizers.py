@@ -88,9 +88,10 @@ def test_a_dark_gradient_gets_a_low_quantizer_and_line_art_a_high_one() -> None:
 
 def test_the_quantizer_does_not_depend_on_length_or_subtitles() -> None:
     """Short scenes move faster, and their pictures are larger, as are those with subtitles."""
-    track, _ = block_track([4, 3, 4, 289], SIZE)
+    size = VideoSize(480, 272)
+    track, _ = block_track([4, 3, 4, 289], size)
     short = [(frames, SubtitleTrack()) for frames in (1, 13, 60)]
     others = [*short, (300, track), (9000, SubtitleTrack())]
-    picture = dark_gradient(SIZE)
+    picture = dark_gradient(size)
     expected = chosen(picture, 300, SubtitleTrack())
     assert [chosen(picture, *other) for other in others] == [expected] * len(others)

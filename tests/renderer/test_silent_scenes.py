@@ -7,8 +7,9 @@ from pathlib import Path
 import av
 import pytest
 
+from cloudburst.renderer.job import InputFaultError
 from support.audio_probe import played
-from support.render_job import lay_job, outcome, rendered_here
+from support.render_job import lay_job, render_here, rendered_here
 
 pytestmark = pytest.mark.real
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.real
 def test_a_silent_video_is_as_long_as_its_duration(
     tmp_path: Path, seconds: float, frames: int
 ) -> None:
-    done = rendered_here(lay_job(tmp_path, duration=seconds))
+    done = rendered_here(lay_job(tmp_path, duration=seconds, size="240x240"))
     assert (done["frames"], done["seconds"], done["warnings"]) == (frames, frames / 30, [])
     sound = played(tmp_path / "video.mp4")
     assert len(sound) == 2 * 1600 * frames
@@ -31,7 +32,7 @@ def test_its_streams_are_those_of_a_video_with_sound(tmp_path: Path) -> None:
     descriptions = []
     for name, duration in (("silent", 0.5), ("voiced", None)):
         (tmp_path / name).mkdir()
-        rendered_here(lay_job(tmp_path / name, duration=duration))
+        rendered_here(lay_job(tmp_path / name, duration=duration, size="240x240"))
         with av.open(str(tmp_path / name / "video.mp4")) as video:
             sound = video.streams.audio[0].codec_context
             descriptions.append((sound.name, sound.profile, sound.rate, sound.extradata))
@@ -41,5 +42,6 @@ def test_its_streams_are_those_of_a_video_with_sound(tmp_path: Path) -> None:
 def test_a_job_without_audio_and_duration_is_a_fault(tmp_path: Path) -> None:
     lay_job(tmp_path)
     (tmp_path / "audio").unlink()
-    code, lines, _ = outcome(tmp_path)
-    assert (code, lines[-1]["fault"]["field"]) == (2, "audio")
+    with pytest.raises(InputFaultError) as caught:
+        render_here(tmp_path)
+    assert caught.value.fault.field == "audio"

@@ -53,6 +53,7 @@ def test_the_text_is_in_the_centre(tmp_path, size, shape, text):
     assert left > 0.06 * shape[0]
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("text", ["lorem ipsum " * 41, "字" * 500, "x" * 500, "a\n" * 29 + "a"])
 def test_the_longest_text_fits(tmp_path, text):
     picture = card(tmp_path, text.strip())

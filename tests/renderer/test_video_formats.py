@@ -89,7 +89,7 @@ def test_key_frames_keep_their_distance_in_seconds(
         folder = tmp_path / str(distance)
         folder.mkdir()
         length = distance + 0.1
-        rendered_here(lay_job(folder, seconds=length, effects=effects, size="240x240", fps=fps))
+        rendered_here(lay_job(folder, duration=length, effects=effects, size="240x240", fps=fps))
         with av.open(str(folder / "video.mp4")) as container:
             keys = [p.pts * p.time_base for p in container.demux(video=0) if p.is_keyframe]
         assert keys == [0, distance]
