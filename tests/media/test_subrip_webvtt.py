@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst.media.input_error import InvalidInputError
@@ -256,6 +256,7 @@ LINE = st.text(
 ).filter(lambda line: not line.isdecimal() and line.strip() and "\\" not in line)
 
 
+@settings(max_examples=50)
 @given(
     st.lists(
         st.builds(

@@ -49,6 +49,7 @@ def green_centre(picture):
     return (left + right) / 2 / picture.width, (top + bottom) / 2 / picture.height
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("at", "size", "centre"),
     [
@@ -214,7 +215,7 @@ def edges(picture):
     return sum(ImageStat.Stat(ImageChops.difference(picture, other)).mean[0] for other in moved)
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("effect", ["zoom_in", "pan_right"])
 @pytest.mark.parametrize("amount", [0.1, 0.3])
 def test_a_movement_shows_the_detail_of_a_large_picture_evenly(file, effect, amount):

@@ -117,6 +117,7 @@ def test_scores_find_the_frames_and_the_area_that_are_worse(bench, picture, tmp_
     assert whole.ssim == (1, 1, 1)
 
 
+@pytest.mark.nightly
 def test_a_video_that_is_too_short_is_not_scored(bench, picture, tmp_path):
     ideal = bench.frames.ideal_frame(picture, bench.frames.WHOLE, "bt709")
     with pytest.raises(SystemExit, match="3 expected"):
@@ -155,6 +156,7 @@ def test_quality_is_judged_for_each_picture_and_in_the_mean_without_noise(bench)
     assert len([*bench.quality.judge(scores, 30)]) == 4
 
 
+@pytest.mark.nightly
 def test_a_sharper_picture_is_a_step_and_movement_is_none(bench, picture, tmp_path):
     windows = bench.frames.zoom_windows(3)
     ideal = [bench.frames.ideal_frame(picture, window, "bt709") for window in windows]

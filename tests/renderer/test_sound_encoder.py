@@ -59,6 +59,7 @@ def ratios(packets: list[bytes], sound: np.ndarray) -> np.ndarray:
     return 10 * np.log10((given**2).sum(1) / np.maximum(noise, 1e-9))
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("sound", "least"),
     [
@@ -86,6 +87,7 @@ def test_other_sound_is_encoded_once_whatever_its_frames(sound: np.ndarray, size
     assert encoded(sound, size=size) == encoded(sound, checked=False)
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("samples", [1, 1000, 1024, 1025, 48_000, 51_200, 51_201, 100_000])
 def test_the_packets_cover_the_sound(samples: int) -> None:
     sound = np.tile(0.9 * np.sin(1000 * FULL), 3)[:samples]

@@ -59,7 +59,7 @@ CUES = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(CUES, st.data())
 def test_layers_do_not_depend_on_the_states_that_were_drawn_before(cues, data):
     """Two processes draw different GOPs, and both must place each cue as one process would."""
