@@ -367,6 +367,20 @@ def films(account, make_scene):
     s3 = client(account, "s3")
     for key in keys(account, FILMS):
         s3.delete_object(Bucket=FILMS, Key=key)
+    put_scenes(s3, make_scene)
+    return account
+
+
+@pytest.fixture
+def ready_films(costs_account, make_scene):
+    """An account that is set up, with such a bucket."""
+    s3 = client(costs_account, "s3")
+    s3.create_bucket(Bucket=FILMS)
+    put_scenes(s3, make_scene)
+    return costs_account
+
+
+def put_scenes(s3, make_scene):
     subtitles = b"1\n00:00:00,000 --> 00:00:00,100\nhello\n"
     for name, files in SCENES.items():
         scene = make_scene(name, seconds=0.2)
@@ -374,7 +388,6 @@ def films(account, make_scene):
         for field, file in files.items():
             body = Path(sources[field]).read_bytes() if field in sources else subtitles
             s3.put_object(Bucket=FILMS, Key=f"in/{file}", Body=body)
-    return account
 
 
 def written(emulator):
@@ -385,7 +398,12 @@ def written(emulator):
 
 @pytest.mark.real
 @pytest.mark.timeout(120)
-def test_from_s3_to_s3(films, shell, capsys):
+def test_from_s3_to_s3(ready_films, shell, capsys):
+    def permissions(code):
+        policy, _ = code.splitlines()
+        shell(policy)
+        known(code)  # the account is set up
+
     def program(code):
         exec(compile(code, "docs/cookbook/s3.md", "exec"), {"__name__": "__main__"})
         assert "s3://films/program/one.mp4 " in capsys.readouterr().out
@@ -393,7 +411,7 @@ def test_from_s3_to_s3(films, shell, capsys):
     run_page(
         "docs/cookbook/s3.md",
         instead={
-            "cloudburst init": shell,
+            "cloudburst init": permissions,
             "cloudburst render": shell,
             "import asyncio": program,
             "cloudburst resume": shell,
@@ -402,8 +420,8 @@ def test_from_s3_to_s3(films, shell, capsys):
         },
     )
     out = ["out/one.mp4", "out/two.mp4", "program/one.mp4", "program/two.mp4"]
-    assert [key for key in keys(films, FILMS) if not key.startswith("in/")] == out
-    assert content(films, S3Object(FILMS, "out/one.mp4"))[4:8] == b"ftyp"
+    assert [key for key in keys(ready_films, FILMS) if not key.startswith("in/")] == out
+    assert content(ready_films, S3Object(FILMS, "out/one.mp4"))[4:8] == b"ftyp"
     assert run(["render", "s3://films/in/", "--to", "s3://films/out/"]) == 2
     assert "2 videos there already; --overwrite replaces them" in capsys.readouterr().err
     assert FILMS in Path("run.json").read_text("utf-8")
