@@ -136,6 +136,7 @@ def test_the_lines_are_the_run_its_workers_its_scenes_and_the_rest() -> None:
     ]
 
 
+@pytest.mark.few(20, spread=True)
 @pytest.mark.parametrize("width", [30, 60, 80, 120, 200])
 @pytest.mark.parametrize("height", [3, 10, 24, 50])
 @pytest.mark.parametrize(("scenes", "workers"), [(12, 1), (60, 40), (1000, 40)])

@@ -275,7 +275,7 @@ def room(size):
 async def main():
     async with open_journal(Path(sys.argv[1]), "r1") as journal:
         await journal.write(scene("first"))
-        room(200_000)
+        room(120_000)
         written = 0
         while journal.trouble is None:
             assert written < 2000, "the disk is not full"
