@@ -13,7 +13,7 @@ from cloudburst.models import limits
 from support.project import ROOT
 
 HOUR_USD = Decimal("1.5")
-NAMES = ("instant", "fast", "slow 30", "slow 120", "slow 600", "bursty", "stopping")
+NAMES = ("bursty", "instant", "fast", "slow 30", "slow 120", "slow 600", "stopping")
 NAMES += ("needing 1", "needing 4", "faulty", "failing")
 
 
@@ -29,7 +29,7 @@ def run_source(monkeypatch):
     return lambda name, seed=0: sources.run_source(by_name[name], BURSTS, seed, HOUR_USD, number=10)
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_source_ends_soon_and_costs_no_more_than_single_scenes(name, run_source):
     outcome = run_source(name)

@@ -68,7 +68,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     folder = tmp_path_factory.mktemp("service")
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
-        **service_settings(folder, encoders="1", parent_fd="0"),
+        **service_settings(folder, encoders="1", parent_fd="0", test_render="false"),
     }
     with (
         (folder / "log").open("wb") as log,
@@ -85,9 +85,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
         address = process.stdout.readline().split()[-1]
         headers = {"X-Authentication-Key": KEY}
         with httpx.Client(base_url=address, headers=headers, timeout=250, trust_env=False) as http:
-            # Its test render takes memory too, until it is healthy.
-            while http.get("/health").status_code == 503:
-                pass
             yield Service(process, http)
         process.terminate()
         process.wait(30)
@@ -169,6 +166,7 @@ def test_a_good_scene_is_rendered_after_all_of_them(
     assert 50_000_000 < gauge.peak_bytes <= MAX_BYTES  # it sees the process
 
 
+@pytest.mark.nightly
 def test_a_file_that_only_a_worker_can_refuse_is_tried_once(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

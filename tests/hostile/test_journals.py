@@ -109,7 +109,7 @@ def written(tmp_path_factory):
 
 
 @pytest.mark.timeout(60)  # ends the test run if a case hangs
-@pytest.mark.few(8, spread=True)
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("case", CASES)
 def test_no_command_hangs_or_breaks(case, written, tmp_path, monkeypatch, capsys):
     path = tmp_path / "cloudburst_results" / ".cloudburst" / "r1.sqlite"
