@@ -127,6 +127,7 @@ def test_every_parameter(cloud, scenes, run_old):
     assert "done: True" in run_old(EVERY_PARAMETER, scenes=scenes(3))
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(60)
 def test_one_scene_on_this_machine(scenes, run_old, tmp_path):

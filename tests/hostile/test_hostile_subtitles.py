@@ -230,6 +230,18 @@ CASES: dict[str, Callable[[], str | bytes]] = {
 }
 
 
+GATE = {
+    "ass: very many empty groups",
+    "ass: noise in place of a file",
+    "vtt: a word for each letter",
+    "lrc: very many words",
+    "srt: a thousand line breaks",
+    "json: very deep lists",
+    "json: megabytes of objects",
+}
+"""Cases that are not nightly: of each format, some that cost little."""
+
+
 class MemoryGuard:
     """Limit of the memory that the process may have in addition, while the block runs."""
 
@@ -249,8 +261,10 @@ class MemoryGuard:
             resource.setrlimit(resource.RLIMIT_DATA, self._earlier)
 
 
-@pytest.mark.few(9, spread=True)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in GATE else pytest.mark.nightly) for name in CASES],
+)
 def test_a_hostile_file_is_refused_or_drawn_in_bounded_time_and_memory(name):
     content = CASES[name]()
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
