@@ -163,6 +163,7 @@ async def test_a_run_tells_no_secret(quick_account, client_of, make_scene, tmp_p
             assert secret not in whole
 
 
+@pytest.mark.nightly
 async def test_private_addresses_ask_nobody(quick_account, client_of, make_scene, tmp_path):
     with quick_account(way_out="nat") as aws:
         settings = {"public_address": False}

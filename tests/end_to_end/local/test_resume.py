@@ -101,9 +101,10 @@ def test_killed_and_resumed(seed, scenes, watch, tmp_path):
     for name, seconds in SECONDS.items():
         probe(out / f"{name}.mp4").check(size=(426, 240), seconds=seconds)
     there = {path.name for path in out.iterdir()}
-    assert there == {f"{name}.mp4" for name in SECONDS} | {".cloudburst"}
+    assert there == {f"{name}.mp4" for name in SECONDS} | {".cloudburst", "report.html"}
 
 
+@pytest.mark.nightly
 def test_the_last_words_of_an_interrupted_run_are_how_to_go_on(scenes, watch, tmp_path):
     out = tmp_path / "out"
     with start(*RENDER, "--workers", "1", "--to", str(out), str(scenes)) as process:
