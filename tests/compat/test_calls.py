@@ -561,7 +561,7 @@ class Measured(Account):
             yield replace(backend, kind="measured")
 
 
-@pytest.mark.few(3, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("encoders", [1, 2])
 @pytest.mark.parametrize(
     ("number", "per_batch", "most", "planned"), [(4, 2, 2, 2), (2, 1, 2, 2), (9, 3, 3, 3)]

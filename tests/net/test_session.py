@@ -133,7 +133,7 @@ def server_context(tmp_path):
     return context
 
 
-@pytest.mark.few(12, spread=True)
+@pytest.mark.few(6, spread=True)
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("cancels", [1, 2])
 @pytest.mark.parametrize("steps", range(6))

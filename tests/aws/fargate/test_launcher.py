@@ -148,6 +148,7 @@ async def test_the_same_token_starts_one_task(kind):
             await stop(backend, task)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("code", ["AccessDeniedException", "UnrecognizedClientException"])
 async def test_a_refusal_does_not_undo_a_launch_without_answer(code):
     """Who may not ask is told nothing: asked again, it is the very same request."""
@@ -166,6 +167,7 @@ async def test_a_refusal_does_not_undo_a_launch_without_answer(code):
     assert await registered_runs() == ()
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("reason", "error"),
     [
@@ -193,6 +195,7 @@ WRAPPED = (
 NO_SUBNET = "The subnet ID 'subnet-1' does not exist (ErrorCode: InvalidSubnetID.NotFound)"
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize(
     ("code", "message", "status", "error"),
     [
@@ -317,6 +320,7 @@ async def test_a_task_is_stopped_although_conditions_do_not_see_its_tag_yet():
         assert "AccessDeniedException" in notes
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -681,6 +685,7 @@ async def test_native_and_onestep_backends():
             assert backend.encoder_slots == 1
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("tier", list(Tier))
 async def test_a_task_is_told_how_many_scenes_it_encodes_at_once(tier):
     slots = encoder_slots(tier.vcpu)
@@ -707,6 +712,7 @@ async def test_a_session_of_the_callers():
         assert {call.key for call in emulator.calls} == {keys["AWS_ACCESS_KEY_ID"]}
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.15, 0.3, 0.6, 1.2])
 async def test_cancelled_at_any_time_it_leaves_no_task(after):
     with account(latency=0.1) as emulator:

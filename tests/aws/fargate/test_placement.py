@@ -156,17 +156,18 @@ async def test_a_quota_is_no_lack_of_room(caplog):
     assert warnings_of(caplog) == []
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("fault", "rungs"),
     [
         ({"code": "InvalidParameterException", "message": "x (ErrorCode: {})"}, 2),
         ({"kind": "failures", "reason": "RESOURCE:CPU"}, 2),
         ({"kind": "failures", "reason": "AGENT"}, 2),
+        ({"code": "LimitExceededException", "message": "no"}, 1),
         ({"kind": "failures", "reason": "Internal error."}, 2),
         ({"kind": "failures", "reason": "something new"}, 2),
-        ({"code": "LimitExceededException", "message": "no"}, 1),
     ],
-    ids=["no addresses", "resource", "agent", "internal error", "unknown", "limit"],
+    ids=["no addresses", "resource", "agent", "limit", "internal error", "unknown"],
 )
 async def test_every_lack_of_room_climbs_and_no_limit_does(fault, rungs):
     fault = {k: v.replace("{}", "InsufficientFreeAddressesInSubnet") for k, v in fault.items()}
@@ -177,6 +178,7 @@ async def test_every_lack_of_room_climbs_and_no_limit_does(fault, rungs):
     assert len({tuple(named) for named in subnets}) == rungs
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("reason", "place"),
     [
@@ -214,7 +216,8 @@ async def test_spot_that_takes_back_twice_is_left_for_on_demand(caplog):
     assert ["Spot interrupted 2 tasks" in told for told in warnings_of(caplog)] == [True]
 
 
-@pytest.mark.parametrize("lag", [-0.5, 0.1, 1.5])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("lag", [0.1, -0.5, 1.5])
 async def test_spot_notices_use_up_no_attempts_and_end_on_demand(make_scene, tmp_path, lag):
     """With one attempt for a scene: two Spot tasks are taken from under it, the third is not."""
     encoding = {"STUB_GENERATE_SECONDS": "1"}

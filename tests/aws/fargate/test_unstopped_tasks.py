@@ -30,7 +30,8 @@ anyio.run(main)
 """
 
 
-@pytest.mark.parametrize("left", ["none", "one"])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("left", ["one", "none"])
 def test_a_program_says_at_its_end_which_tasks_may_run(left, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, left],

@@ -114,6 +114,7 @@ async def test_a_head_for_a_bucket_that_has_moved_is_explained(emulator, store):
     assert (await store.head(where)).size == 7
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("name", sorted(AWS_S3_FAULTS))
 async def test_each_fault_is_survived_or_explained(emulator, store, folder, name):
     where = folder.object("a")

@@ -526,6 +526,7 @@ class TestParts:
         assert content(emulator, to) == b"theirs"
         assert uploads(emulator) == []
 
+    @pytest.mark.few(2, spread=True)
     @pytest.mark.parametrize("name", ["lost", "slow down", "dropped", "internal error"])
     async def test_faults_of_the_completion_are_survived(
         self, emulator, store, folder, monkeypatch, name

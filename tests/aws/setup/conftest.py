@@ -51,8 +51,12 @@ def roles_settle_at_once(monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared_account():
-    """Return one account for all tests of a process, because moto takes seconds to start."""
-    with bare(moto=True) as emulator:
+    """Return one account for all tests of a process, because moto takes seconds to start.
+
+    Its tasks are slow enough to be seen in each state, and every image is for both processors.
+    """
+    seen = {"provisioning": 0.2, "pending": 0.6, "deprovisioning": 0.1, "interface_lingers": 0.0}
+    with bare(moto=True, image_platforms={}, **seen) as emulator:
         yield emulator
 
 

@@ -37,8 +37,6 @@ from support.setup_accounts import HERE, bare, client, set_up, settings_of
 
 pytestmark = pytest.mark.timeout(120)
 
-SEEN = {"provisioning": 0.2, "pending": 0.6, "deprovisioning": 0.1, "interface_lingers": 0.0}
-"""Slow enough to be seen in each state."""
 SUBNETS = 2
 """Enough to see that each gets a task."""
 BUCKET = "checked"
@@ -51,14 +49,6 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(running_tasks, "LIST_INTERVAL", 0.1)
     monkeypatch.setattr(live_tasks, "LIFETIME", 1.0)
     monkeypatch.setattr(live_storage, "EXPIRY_DELAY", 2.1)
-
-
-@pytest.fixture
-def slow_account():
-    """An account for the whole check, which sees tasks in each state."""
-    with bare(**SEEN, image_platforms={}) as emulator:  # every image is for both processors
-        client(emulator, "s3").create_bucket(Bucket=BUCKET)
-        yield emulator
 
 
 @pytest.fixture
@@ -121,9 +111,9 @@ def registered(emulator, *, containers=None, **health):
 
 @pytest.mark.long(15)
 def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
-    prepared, slow_account, capsys, monkeypatch
+    prepared, emulator, bucket, capsys, monkeypatch
 ):
-    emulator, folder = slow_account, S3Prefix(BUCKET, "a/")
+    folder = S3Prefix(bucket, "a/")
     settings = prepared(emulator, arm64=True)
     registered(emulator, interval=1)
     allowed = policy_document(
@@ -145,7 +135,7 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
     calls = emulator.calls[calls_before:]
     stopped = [c for c in calls if c.operation == "StopTask" and c.status == 200]
     assert len(stopped) == tasks - 1  # one has ended by itself
-    assert keys(emulator, BUCKET) == uploads(emulator, BUCKET) == []
+    assert keys(emulator, bucket) == uploads(emulator, bucket) == []
 
 
 def test_a_broken_promise_is_the_exit_code_and_nothing_runs_on(
@@ -330,7 +320,8 @@ async def test_an_error_of_a_part_ends_only_that_part(emulator):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("encrypted", [True, False])
 async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(encrypted):
     with account() as emulator:
         if encrypted:

@@ -204,6 +204,7 @@ async def test_a_lifetime_is_kept_only_by_a_task_that_has_run_for_it(config, out
     assert text in seen
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("change", "config", "outcome"),
     [

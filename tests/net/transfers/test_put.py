@@ -118,6 +118,7 @@ async def slow_reader(peer: Peer) -> None:
         await asyncio.sleep(0.04)
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize(
     ("handler", "problem"),
     [

@@ -98,6 +98,7 @@ async def test_a_video_is_written_once_with_its_checksum(emulator: FargateEmulat
         assert await problem(lambda: worker.put(part)) == "exists"
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
