@@ -78,7 +78,7 @@ def test_windows_go_from_end_to_end_within_the_picture(effect, video, ratio, amo
     assert steps == pytest.approx([steps[0]] * 49)
 
 
-@pytest.mark.few(2, spread=True)
+@pytest.mark.few(1)
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("size", "effect", "dots", "options"),

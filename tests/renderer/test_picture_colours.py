@@ -27,7 +27,7 @@ def colour(fitted):
     return fitted.image.getpixel((fitted.image.width // 2, fitted.image.height // 2))
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("options", [{}, {"fit": "contain"}, {"panorama": True}])
 @pytest.mark.parametrize("size", [(64, 36), (1500, 900)])  # the second in strips
 @pytest.mark.parametrize(

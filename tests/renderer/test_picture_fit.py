@@ -86,7 +86,7 @@ TURNS = {
 """Turn of the stored picture that the turn of each EXIF orientation undoes."""
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("size", [(3000, 900), (900, 3000)])
 @pytest.mark.parametrize("orientation", sorted(TURNS))
 def test_the_focus_is_a_point_of_the_picture_as_it_is_seen(file, orientation, size):
@@ -101,7 +101,7 @@ def test_the_focus_is_a_point_of_the_picture_as_it_is_seen(file, orientation, si
     )
 
 
-@pytest.mark.few(4, spread=True)
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 @pytest.mark.parametrize(
     ("size", "options", "box"),

@@ -76,7 +76,7 @@ def test_loud_single_tones_keep_their_level(sound: np.ndarray, least: float) -> 
     assert checked > max(least, plain + 3)
 
 
-@pytest.mark.few(6, spread=True)
+@pytest.mark.few(7, spread=True)
 @pytest.mark.parametrize(
     "sound",
     [voice(), 0.4 * np.sin(300 * FULL), 0.3 * NOISE.clip(-3, 3), 0 * SECOND],

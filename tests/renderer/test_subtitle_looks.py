@@ -104,8 +104,8 @@ def area(picture: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, 
     return found
 
 
-@pytest.mark.few(3, spread=True)
-@pytest.mark.parametrize("share", [0.0, 0.2])
+@pytest.mark.few(3)
+@pytest.mark.parametrize("share", [0.2, 0.0])
 @pytest.mark.parametrize("background_box", [True, False])
 def test_an_outline_has_its_width_with_and_without_a_box(tmp_path, share, background_box):
     options = {

@@ -54,6 +54,7 @@ def in_colour(layers, rgb):
     return [layer for layer in layers if layer.colour == bt709(*rgb)]
 
 
+@pytest.mark.few(7, spread=True)
 @pytest.mark.parametrize("size", [LANDSCAPE, PORTRAIT])
 @pytest.mark.parametrize("text", SUNG)
 @pytest.mark.parametrize("word", range(3))
