@@ -37,6 +37,7 @@ async def found(backend, run="run1"):
     return {one.task: one for one in await backend.launcher.find(run)}
 
 
+@pytest.mark.nightly
 async def test_those_of_the_run_are_found_alive_and_stopped():
     with account(**NO_PROCESSES, protocol="native") as emulator:
         first, second = await left(emulator, "ab")

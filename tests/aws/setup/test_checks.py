@@ -495,6 +495,7 @@ def unused_address():
     return f"http://127.0.0.1:{port}"
 
 
+@pytest.mark.nightly
 async def test_an_assumed_role_is_looked_up_by_its_whole_name(emulator):
     iam = client(emulator, "iam")
     iam.create_role(RoleName="worker", Path="/teams/", AssumeRolePolicyDocument="{}")

@@ -387,7 +387,7 @@ async def test_a_refusal_holds_up_no_other_removal(emulator):
     assert (await destroy(settings, session=session())).success
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
@@ -405,6 +405,7 @@ async def test_a_removal_that_fails_is_a_step_of_the_report(emulator, fault, wha
     assert step.detail not in {"", "None"}
 
 
+@pytest.mark.nightly
 async def test_a_removal_without_any_answer_says_so(emulator, monkeypatch):
     _, settings = await set_up(emulator)
     monkeypatch.setattr(changes, "REMOVAL_TIMEOUT", 0.3)

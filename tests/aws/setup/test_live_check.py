@@ -257,6 +257,7 @@ async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator,
     s3.delete_object(Bucket=BUCKET, Key="left/.cloudburst/check-of-a-run")
 
 
+@pytest.mark.nightly
 @pytest.mark.anyio
 async def test_what_aws_does_not_delete_is_told(emulator, bucket, monkeypatch):
     _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))

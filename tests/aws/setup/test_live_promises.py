@@ -266,6 +266,7 @@ async def test_a_burst_tells_how_soon_its_tasks_may_be_stopped(monkeypatch):
     assert "2 refused at first: AccessDeniedException" in seen
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("limit", "config", "outcome"),
     [

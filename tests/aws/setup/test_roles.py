@@ -97,6 +97,7 @@ async def test_an_image_in_ecr_is_one_repository_and_those_of_other_set_ups_stay
     assert writes(emulator, since) == []
 
 
+@pytest.mark.nightly
 async def test_each_region_has_a_role_and_destroy_removes_only_that_of_its_own(emulator):
     _, settings = await set_up(emulator)
     iam, other = client(emulator, "iam"), execution_role("eu-west-1")
@@ -122,6 +123,7 @@ async def test_a_policy_that_somebody_has_added_keeps_the_role(emulator):
     assert asked.count("DeleteRolePolicy") == 1
 
 
+@pytest.mark.nightly
 async def test_a_role_that_may_not_be_passed_yet_is_waited_for(emulator, monkeypatch):
     monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", Backoff(first=0.05, cap=0.1))
     denied = {"code": "AccessDeniedException", "status": 400}
