@@ -105,7 +105,6 @@ def test_runs_our_service_unless_told_otherwise(tmp_path):
         }
 
 
-@pytest.mark.nightly
 def test_a_port_that_is_taken_is_told():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -113,6 +112,7 @@ def test_a_port_that_is_taken_is_told():
             emulate_command(port=port, worker="stub")
 
 
+@pytest.mark.nightly
 def test_ends_with_its_containers(tmp_path):
     with emulating(tmp_path, "--worker", "stub") as (process, _, told):
         children = "".join(

@@ -37,7 +37,6 @@ async def found(backend, run="run1"):
     return {one.task: one for one in await backend.launcher.find(run)}
 
 
-@pytest.mark.nightly
 async def test_those_of_the_run_are_found_alive_and_stopped():
     with account(**NO_PROCESSES, protocol="native") as emulator:
         first, second = await left(emulator, "ab")
@@ -57,6 +56,7 @@ async def test_those_of_the_run_are_found_alive_and_stopped():
             assert await found(backend, "nobody") == {}
 
 
+@pytest.mark.nightly
 async def test_more_than_a_page_of_them():
     with account(**NO_PROCESSES, protocol="native") as emulator:
         tasks = await left(emulator, [f"t{number}" for number in range(120)])

@@ -495,7 +495,6 @@ def unused_address():
     return f"http://127.0.0.1:{port}"
 
 
-@pytest.mark.nightly
 async def test_an_assumed_role_is_looked_up_by_its_whole_name(emulator):
     iam = client(emulator, "iam")
     iam.create_role(RoleName="worker", Path="/teams/", AssumeRolePolicyDocument="{}")
@@ -508,6 +507,7 @@ async def test_an_assumed_role_is_looked_up_by_its_whole_name(emulator):
     assert asked.index("iam:GetRole") < asked.index("iam:SimulatePrincipalPolicy")
 
 
+@pytest.mark.nightly
 async def test_an_image_in_ecr_of_another_region_is_warned_of(emulator):
     far = ECR.replace("us-east-1", "eu-west-1")
     _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": far})

@@ -405,7 +405,6 @@ async def test_a_removal_that_fails_is_a_step_of_the_report(emulator, fault, wha
     assert step.detail not in {"", "None"}
 
 
-@pytest.mark.nightly
 async def test_a_removal_without_any_answer_says_so(emulator, monkeypatch):
     _, settings = await set_up(emulator)
     monkeypatch.setattr(changes, "REMOVAL_TIMEOUT", 0.3)
@@ -415,6 +414,7 @@ async def test_a_removal_without_any_answer_says_so(emulator, monkeypatch):
     assert (step.outcome, step.detail) == (StepOutcome.FAILED, "no answer in 0.3 s")
 
 
+@pytest.mark.nightly
 async def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(emulator, monkeypatch):
     monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", Backoff(first=0.05, cap=0.1))
     refused = "Unable to assume the service linked role."

@@ -97,7 +97,6 @@ async def test_an_image_in_ecr_is_one_repository_and_those_of_other_set_ups_stay
     assert writes(emulator, since) == []
 
 
-@pytest.mark.nightly
 async def test_each_region_has_a_role_and_destroy_removes_only_that_of_its_own(emulator):
     _, settings = await set_up(emulator)
     iam, other = client(emulator, "iam"), execution_role("eu-west-1")
@@ -110,6 +109,7 @@ async def test_each_region_has_a_role_and_destroy_removes_only_that_of_its_own(e
     assert other in names
 
 
+@pytest.mark.nightly
 async def test_a_policy_that_somebody_has_added_keeps_the_role(emulator):
     _, settings = await set_up(emulator)
     other = json.dumps(role_policy("eu-west-1", "123456789012", []))
@@ -123,7 +123,6 @@ async def test_a_policy_that_somebody_has_added_keeps_the_role(emulator):
     assert asked.count("DeleteRolePolicy") == 1
 
 
-@pytest.mark.nightly
 async def test_a_role_that_may_not_be_passed_yet_is_waited_for(emulator, monkeypatch):
     monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", Backoff(first=0.05, cap=0.1))
     denied = {"code": "AccessDeniedException", "status": 400}
@@ -145,6 +144,7 @@ async def test_a_role_that_may_not_be_passed_yet_is_waited_for(emulator, monkeyp
         await set_up(emulator, settings=settings, arm64=True)
 
 
+@pytest.mark.nightly
 async def test_permission_that_is_missing_after_the_timeout_is_reported(emulator, monkeypatch):
     monkeypatch.setattr(changes, "SETTLE_TIMEOUT", -1.0)
     denied = {"code": "AccessDeniedException", "status": 400, "message": PASS_ROLE}
