@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from cloudburst.media.subtitles import Cue, parse_subtitles
 from cloudburst.models.options import RenderOptions, describe_option_errors
 from cloudburst.renderer.fonts import find_font
-from cloudburst.renderer.planes import bt709, to_picture
+from cloudburst.renderer.planes import bt709
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
-from support.render_job import lay_job, load_here
+from support.render_job import lay_job, load_here, rendered_here
 from support.substation import ass, dialogue
+from support.video_probe import frame
 
 FONT = find_font()
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
@@ -152,14 +153,14 @@ LRC = "[00:00.10]{}\n[00:00.70]"
     ids=["vtt, color", "vtt, box", "lrc, box", "lrc, zoom, portrait", "ass, outline"],
 )
 def test_the_frames_of_a_video_show_the_current_word(tmp_path, file, options):
-    loaded = load_here(lay_job(tmp_path, subtitle=file, **RED, **options), 24)
-    assert loaded.warnings == (
-        ("subtitle: ignored style font, style outline",) if "[Script" in file else ()
+    lay_job(tmp_path, subtitle=file, seconds=0.8, **RED, **options)
+    assert rendered_here(tmp_path)["warnings"] == (
+        ["subtitle: ignored style font, style outline"] if "[Script" in file else []
     )
     frames = (2, 3, 8, 9, 14, 15, 20, 21)
-    shown = [to_picture(loaded.source.draw(number).read()) for number in frames]
-    middle = shown[0].width / 2
-    places = [red_columns(picture) for picture in shown]
+    pictures = [frame(tmp_path / "video.mp4", number / 30) for number in frames]
+    middle = pictures[0].width / 2
+    places = [red_columns(picture) for picture in pictures]
     before, *shown, after = places
     assert before is after is None
     for first, last in zip(shown[::2], shown[1::2], strict=True):
