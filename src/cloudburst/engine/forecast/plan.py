@@ -57,7 +57,7 @@ class Plan:
     """Plan of a run: a set of workers, and the time and cost of the run with them."""
 
     groups: tuple[WorkerGroup, ...]
-    """Groups of the workers that cost nothing and get a scene, then of all tasks to start."""
+    """Groups of the workers to start; those that cost nothing come first."""
     # Some eight of ten runs take a little longer, because the slowest of several start-ups
     # counts.
     seconds: float
@@ -193,7 +193,7 @@ def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind
     for count in range(1, _useful_workers(kind, load) + 1):
         groups = (*others, WorkerGroup(kind=kind, count=count))
         expected = _simulate(load, groups, "expected")
-        if expected.used_workers[-1] < count:
+        if expected.used_workers < count:
             return
         plan = _plan(load, groups, expected)
         if last is None or plan.seconds < last.seconds:
@@ -235,11 +235,7 @@ def _plan(load: Load, groups: Sequence[WorkerGroup], expected: _SimulatedRun) ->
     best = _simulate(load, groups, "best")
     worst = _simulate(load, groups, "worst")
     return Plan(
-        groups=tuple(
-            group if group.kind.usd_per_second else WorkerGroup(kind=group.kind, count=used)
-            for group, used in zip(groups, expected.used_workers, strict=True)
-            if used or group.kind.usd_per_second
-        ),
+        groups=tuple(groups),
         seconds=expected.seconds,
         seconds_low=min(best.seconds, expected.seconds),
         seconds_high=max(worst.seconds, expected.seconds),
@@ -252,8 +248,8 @@ def _plan(load: Load, groups: Sequence[WorkerGroup], expected: _SimulatedRun) ->
 class _SimulatedRun(NamedTuple):
     seconds: float
     usd: Decimal
-    used_workers: tuple[int, ...]
-    """Number of workers of each group that get a scene."""
+    used_workers: int
+    """Number of workers of the last group that get a scene."""
 
 
 def _workers(groups: Iterable[WorkerGroup], case: Case = "expected") -> list[SimulatedWorker]:
@@ -269,13 +265,12 @@ def _new_worker(kind: WorkerKind, case: Case = "expected") -> NewWorker:
 def _simulate(load: Load, groups: Sequence[WorkerGroup], case: Case) -> _SimulatedRun:
     workers = _workers(groups, case)
     schedule = load.schedule_on(workers)
-    ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), list[int]()
+    ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), 0
     for group in groups:
-        worked = 0
+        used = 0
         for worker, end in islice(ends, group.count):
-            worked += end > max(worker.free_in)
+            used += end > max(worker.free_in)
             last = schedule.makespan - worker.performance.transfer_seconds
             billed = worker_billed_seconds(worker, min(end, last))  # one without scenes, until last
             usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
-        used.append(worked)
-    return _SimulatedRun(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))
+    return _SimulatedRun(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), used)
