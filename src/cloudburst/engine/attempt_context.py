@@ -136,7 +136,7 @@ class AttemptContext(ABC):
     max_audio_seconds: float
     """Length of the audio, or the limit for it."""
     known_seconds: float = 0.0
-    """Length of the audio according to its header; 0 if it has none."""
+    """Length of the audio by its header, or 0."""
     writes: VideoWrites
     remote: RemoteFiles | None = None
 

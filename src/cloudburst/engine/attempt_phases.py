@@ -225,10 +225,9 @@ class AttemptPhases:
 
     def _video(self, file: DownloadedVideo, encoded: EncodedVideo) -> Video:
         seconds, known = encoded.seconds or file.seconds, self._context.known_seconds
-        warnings = [redact(warning) for warning in encoded.warnings]
+        warnings = list(map(redact, encoded.warnings))
         if 0 < seconds < _WHOLE_SHARE * known:
-            text = f"{known:.1f} s according to its header, of which {seconds:.1f} s can be decoded"
-            warnings.append(f"audio: {text}; is the file whole?")
+            warnings.append(f"audio: {seconds:.1f} s, {known:.1f} s by its header; is it whole?")
         return Video(
             scene=self._record.name,
             path=file.path,

@@ -265,10 +265,7 @@ class RunView:
 
     def _take_off(self, scene: SceneView, task: str | None) -> None:
         if task is not None:
-            on_worker = self._on_workers[task]
-            del on_worker[scene.name]
-            if not on_worker:
-                del self._on_workers[task]
+            del self._on_workers[task][scene.name]
 
 
 # What a worker does, by the stage of its first scene in this order.

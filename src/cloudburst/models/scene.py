@@ -351,8 +351,8 @@ class Video(BaseModel):
     seconds: float
     """Length of the video in seconds."""
     warnings: tuple[str, ...] = ()
-    """Differences between video and inputs, for example characters of the subtitles that the font
-    lacks, corrupt audio that was replaced by silence, or audio that is cut off."""
+    """Differences between video and inputs: characters of the subtitles that the font lacks,
+    corrupt audio replaced by silence, audio that is cut off."""
     cover: WrittenLocation | None = None
     """Location of the cover, if the option ``cover`` was set."""
     cover_sha256: str | None = None

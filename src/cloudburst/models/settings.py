@@ -325,7 +325,7 @@ def _check_names(values: Iterable[str]) -> None:
     known = [name for field in Settings.model_fields for name in _names(field)]
     faults = list[str]()
     for name in values:
-        near = difflib.get_close_matches(name, known, n=1)
+        near = [] if name in known else difflib.get_close_matches(name, known, n=1)
         if name not in known and (near or not name.isupper()):
             expected = near[0] if near else f"one of {', '.join(sorted(Settings.model_fields))}"
             faults.append(f"{name} is not a setting; expected {expected}")

@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 from cloudburst.engine.forecast.scaling_rule import Goal, NewWorker, further_workers
-from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, worker_billed_seconds
+from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, worker_usd
 from cloudburst.models.performance import Case, Performance
 from cloudburst.models.report import Prediction
 from cloudburst.models.tier import Tier
@@ -193,9 +193,9 @@ def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind
     for count in range(1, _useful_workers(kind, load) + 1):
         groups = (*others, WorkerGroup(kind=kind, count=count))
         expected = _simulate(load, groups, "expected")
-        if expected.used_workers < count:
+        if expected.has_idle_tasks:
             return
-        plan = _plan(load, groups, expected)
+        plan = make_plan(load, groups, expected)
         if last is None or plan.seconds < last.seconds:
             last = plan
             yield plan
@@ -226,12 +226,11 @@ def default_plan(
     return make_plan(load, (*free, WorkerGroup(kind=paid, count=tasks)) if tasks else free)
 
 
-def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
+def make_plan(
+    load: Load, groups: Sequence[WorkerGroup], expected: _SimulatedRun | None = None
+) -> Plan:
     """Return the plan for a load of scenes on groups of workers."""
-    return _plan(load, groups, _simulate(load, groups, "expected"))
-
-
-def _plan(load: Load, groups: Sequence[WorkerGroup], expected: _SimulatedRun) -> Plan:
+    expected = expected or _simulate(load, groups, "expected")
     best = _simulate(load, groups, "best")
     worst = _simulate(load, groups, "worst")
     return Plan(
@@ -248,8 +247,7 @@ def _plan(load: Load, groups: Sequence[WorkerGroup], expected: _SimulatedRun) ->
 class _SimulatedRun(NamedTuple):
     seconds: float
     usd: Decimal
-    used_workers: int
-    """Number of workers of the last group that get a scene."""
+    has_idle_tasks: bool
 
 
 def _workers(groups: Iterable[WorkerGroup], case: Case = "expected") -> list[SimulatedWorker]:
@@ -265,12 +263,9 @@ def _new_worker(kind: WorkerKind, case: Case = "expected") -> NewWorker:
 def _simulate(load: Load, groups: Sequence[WorkerGroup], case: Case) -> _SimulatedRun:
     workers = _workers(groups, case)
     schedule = load.schedule_on(workers)
-    ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), 0
-    for group in groups:
-        used = 0
-        for worker, end in islice(ends, group.count):
-            used += end > max(worker.free_in)
-            last = schedule.makespan - worker.performance.transfer_seconds
-            billed = worker_billed_seconds(worker, min(end, last))  # one without scenes, until last
-            usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
-    return _SimulatedRun(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), used)
+    usd, idle = 0.0, False
+    for worker, end in zip(workers, schedule.worker_ends, strict=True):
+        last = schedule.makespan - worker.performance.transfer_seconds
+        usd += worker_usd(worker, min(end, last))  # one without scenes, until the last
+        idle = idle or (worker.usd_per_second > 0 and end <= max(worker.free_in))
+    return _SimulatedRun(schedule.makespan, Decimal(usd).quantize(_USD_DIGITS, ROUND_HALF_UP), idle)
