@@ -23,7 +23,7 @@ from cloudburst.engine.forecast.simulation import (
     Load,
     SimulatedWorker,
     billed_seconds,
-    worker_billed_seconds,
+    worker_usd,
 )
 from cloudburst.models.performance import Performance
 
@@ -145,10 +145,10 @@ def test_billed_seconds() -> None:
     )
     assert billed_seconds(12.0) == 60.0
     assert billed_seconds(61.5) == 61.5
-    assert worker_billed_seconds(task(performance), 100.0) == 100.0 - 18.0 + 2.0 + 23.0
-    assert worker_billed_seconds(task(performance), 41.0) == 60.0
-    old = SimulatedWorker(free_in=(0.0,), performance=performance, billed_so_far=500.0)
-    assert worker_billed_seconds(old, 0.0) == 525.0
+    assert worker_usd(task(performance), 100.0) == RATE * (100.0 - 18.0 + 2.0 + 23.0)
+    assert worker_usd(task(performance), 41.0) == RATE * 60.0
+    old = replace(task(performance), billed_so_far=500.0)
+    assert worker_usd(old, 0.0) == RATE * 525.0
 
 
 @given(

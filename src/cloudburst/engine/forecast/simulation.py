@@ -310,11 +310,6 @@ def billed_seconds(running: float) -> float:
     return max(float(MINIMUM_BILLED_SECONDS), running)
 
 
-def worker_billed_seconds(worker: SimulatedWorker, last_encode: float) -> float:
-    """Return the billed seconds of a worker, from its launch to its stop."""
-    return billed_seconds(worker.billed_so_far + last_encode + _until_stopped(worker))
-
-
 def paid_until(worker: SimulatedWorker) -> float:
     """Return the seconds from now until which a worker may encode without a higher bill."""
     return MINIMUM_BILLED_SECONDS - worker.billed_so_far - _until_stopped(worker)
@@ -328,4 +323,5 @@ def worker_usd(worker: SimulatedWorker, last_encode: float) -> float:
     """Return the bill of a worker in USD, from its launch to its stop."""
     if not worker.usd_per_second:
         return 0.0
-    return worker.usd_per_second * worker_billed_seconds(worker, last_encode)
+    running = worker.billed_so_far + last_encode + _until_stopped(worker)
+    return worker.usd_per_second * billed_seconds(running)
