@@ -102,7 +102,7 @@ def test_the_same_job_becomes_the_same_bytes(tmp_path):
 
 
 def test_progress_grows_to_the_end(tmp_path):
-    _, lines, _ = outcome(lay_job(tmp_path, effects=["zoom_in"], seconds=12, size="480x270"))
+    _, lines, _ = outcome(lay_job(tmp_path, effects=["zoom_in"], duration=8))
     progress = [line["progress"] for line in lines[:-1] if "progress" in line]
     assert len(progress) >= 2
     assert progress == sorted(set(progress))
