@@ -149,21 +149,22 @@ async def test_what_is_made_is_found_from_then_on_and_goes_again_without_a_trace
 
 
 async def test_a_new_revision_only_when_something_differs(emulator):
-    await set_up(emulator, changes={"ECS_TASK_DEFINITION": "film"})
+    # No other test uses the family, so its revisions begin at 1.
+    await set_up(emulator, changes={"ECS_TASK_DEFINITION": "novel"})
     client(emulator, "ecs").register_task_definition(
-        family="film-more",
+        family="novel-more",
         containerDefinitions=[{"name": "other", "image": "other"}],
     )
     report, settings = await set_up(
-        emulator, changes={"ECS_TASK_DEFINITION": "film", "DOCKER_IMAGE": OURS}, replace=True
+        emulator, changes={"ECS_TASK_DEFINITION": "novel", "DOCKER_IMAGE": OURS}, replace=True
     )
     steps = {step.name: step for step in report.steps if step.resource == "task definition"}
     # A request whose answer is late is repeated, and makes another revision.
-    (own,) = [step for name, step in steps.items() if re.fullmatch(r"film:[2-4]", name)]
+    (own,) = [step for name, step in steps.items() if re.fullmatch(r"novel:[2-4]", name)]
     assert own.outcome is StepOutcome.UPDATED
     assert "image" in own.detail
-    assert steps["film-arm64:1"].outcome is StepOutcome.CREATED
-    ours = described(emulator, "film")
+    assert steps["novel-arm64:1"].outcome is StepOutcome.CREATED
+    ours = described(emulator, "novel")
     (container,) = ours["containerDefinitions"]  # no watchdog: the service ends by itself
     assert container["readonlyRootFilesystem"] is True
     assert container["user"] == "10001"
@@ -181,7 +182,7 @@ async def test_a_new_revision_only_when_something_differs(emulator):
         "cloudburst.protocol-version": str(PROTOCOL_VERSION),
         "cloudburst.version": version("cloudburst-sdk"),
     }
-    assert described(emulator, "film-arm64")["runtimePlatform"] == {
+    assert described(emulator, "novel-arm64")["runtimePlatform"] == {
         "cpuArchitecture": "ARM64",
         "operatingSystemFamily": "LINUX",
     }
@@ -189,7 +190,7 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     changed = {**container, "memory": 4096}
     keep = ("cpu", "memory", "networkMode", "requiresCompatibilities", "executionRoleArn")
     by_hand = client(emulator, "ecs").register_task_definition(
-        family="film",
+        family="novel",
         containerDefinitions=[changed],
         volumes=ours["volumes"],
         runtimePlatform=ours["runtimePlatform"],
@@ -200,7 +201,7 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     (again,) = [name for name, step in steps.items() if step.detail.startswith("a new revision")]
     assert steps[again].detail == "a new revision: containers[0].memory"
     assert int(again.removeprefix("film:")) > by_hand["revision"]
-    assert steps["film-arm64:1"].outcome is StepOutcome.FOUND
+    assert steps["novel-arm64:1"].outcome is StepOutcome.FOUND
 
     report = await destroy(settings, session=session())
     gone = {step.name: step.outcome for step in report.steps if step.resource == "task definition"}
@@ -209,7 +210,7 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     assert gone[again] is StepOutcome.REMOVED
     left = client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"]
     names = {arn.rpartition("/")[2] for arn in left}
-    assert names == {kept, "film-more:1"}
+    assert names == {kept, "novel-more:1"}
 
 
 async def test_a_family_with_another_image_is_replaced_only_if_that_is_asked_for(emulator):
