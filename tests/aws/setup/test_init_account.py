@@ -200,12 +200,12 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     steps = {step.name: step for step in report.steps if step.resource == "task definition"}
     (again,) = [name for name, step in steps.items() if step.detail.startswith("a new revision")]
     assert steps[again].detail == "a new revision: containers[0].memory"
-    assert int(again.removeprefix("film:")) > by_hand["revision"]
+    assert int(again.removeprefix("novel:")) > by_hand["revision"]
     assert steps["novel-arm64:1"].outcome is StepOutcome.FOUND
 
     report = await destroy(settings, session=session())
     gone = {step.name: step.outcome for step in report.steps if step.resource == "task definition"}
-    kept = f"film:{by_hand['revision']}"
+    kept = f"novel:{by_hand['revision']}"
     assert gone[kept] is StepOutcome.KEPT  # it has not our tags
     assert gone[again] is StepOutcome.REMOVED
     left = client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"]
