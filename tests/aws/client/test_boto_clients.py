@@ -59,7 +59,7 @@ async def test_a_body_that_stalls_keeps_no_connection(cut):
             region_name="eu-central-1",
             endpoint_url=f"http://127.0.0.1:{port}",
             aws_access_key_id="key",
-            aws_secret_access_key="secret",
+            aws_secret_access_key="a1b2c3d4e5",
             config=config,
         ) as ecs:
             for _ in range(2 * CONNECTIONS):
@@ -89,7 +89,7 @@ async def test_a_body_that_stalls_keeps_no_connection(cut):
     ],
 )
 async def test_a_url_leads_to_the_region_of_the_bucket(region, bucket, where):
-    settings = Settings(access_key_id="key", secret_access_key="secret", region="us-east-1")
+    settings = Settings(access_key_id="key", secret_access_key="a1b2c3d4e5", region="us-east-1")
     async with open_aws(settings) as aws:
         url = await aws.presign(
             "s3", "get_object", in_region=region, max_seconds=60, Bucket=bucket, Key="a"
@@ -101,7 +101,7 @@ async def test_a_url_leads_to_the_region_of_the_bucket(region, bucket, where):
 async def test_a_url_for_another_store_leads_to_its_endpoint():
     settings = Settings(
         access_key_id="key",
-        secret_access_key="secret",
+        secret_access_key="a1b2c3d4e5",
         region="eu-west-1",
         s3_endpoint_url="https://store.example:9000",
     )

@@ -83,7 +83,7 @@ async def test_an_endpoint_of_the_file_gets_no_secret_from_elsewhere(
         refused = rf"{endpoint} in \.env is .*, but {named} is not from that file"
         with pytest.MonkeyPatch.context() as patch:
             for name in elsewhere:
-                patch.setenv(name, emulator.environment.get(name, "secret"))
+                patch.setenv(name, emulator.environment.get(name, "a1b2c3d4e5"))
             with pytest.raises(ConfigurationError, match=refused):
                 await call()
     assert not emulator.calls

@@ -123,7 +123,7 @@ def test_a_denied_object(emulator, remote, folder):
 
 def test_wrong_credentials_end_the_check(emulator):
     scene = {"name": "a", "image": f"s3://{BUCKET}/a.png", "duration": 1}
-    settings = settings_of(emulator, AWS_SECRET_ACCESS_KEY="wrong")
+    settings = settings_of(emulator, AWS_SECRET_ACCESS_KEY="f6g7h8i9j0")
     with (
         open_remote_inputs(settings) as remote,
         pytest.raises(CredentialsError),

@@ -49,7 +49,7 @@ async def odd_store(answer):
     async with serving(handle, None) as server:
         settings = Settings(
             AWS_ACCESS_KEY_ID="AKIAIOSFODNN7EXAMPLE",
-            AWS_SECRET_ACCESS_KEY="secret",
+            AWS_SECRET_ACCESS_KEY="a1b2c3d4e5",
             AWS_REGION="us-east-1",
             AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{server.port}",
         )

@@ -95,7 +95,7 @@ def answer_requests(monkeypatch, answer):
 class Nothing:
     """Stands for an emulator of which no setting is needed."""
 
-    environment: ClassVar = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+    environment: ClassVar = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "f6g7h8i9j0"}
 
 
 def streamed(text, status=200):
