@@ -247,7 +247,7 @@ async def test_within_a_loop_it_runs_in_a_thread(cloud, scenes):
 
 
 INTERRUPTED_IN_A_LOOP = """
-import asyncio, os, signal, sys, threading, time
+import asyncio, signal, sys, threading, time
 
 from cloudburst import blocking
 from cloudburst.testing import FakeCloud
@@ -258,7 +258,7 @@ cloud = FakeCloud(encode=30)
 def interrupt():
     while not cloud.launched:
         time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # the main thread sleeps on
 
 
 def raise_interrupt(*_):

@@ -18,7 +18,8 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import wait
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -143,14 +144,17 @@ class FargateOperationV1:
 
 
 def _run(call: Callable[[], Awaitable[T]]) -> T:
-    answers: list[T] = []
-    taken = InterruptHandler(_signals())
+    answers, taken = list[T](), InterruptHandler(_signals())
     try:
         with taken:  # until the loop is closed
             if _runs_loop():
                 # If a handler of the program raises, the end of the portal cancels the call.
                 with start_blocking_portal() as portal:
-                    portal.call(_guarded, call, taken, answers)
+                    done = portal.start_task_soon(_guarded, call, taken, answers)
+                    # A signal that arrives just before a wait, or in another thread, ends no wait.
+                    while not done.done():
+                        wait([done], timeout=0.1)
+                    done.result()
             else:
                 # Not `anyio.run`: in a thread with the context of a loop (`asyncio.to_thread`) it
                 # may assume that this loop runs here.
@@ -165,11 +169,9 @@ def _run(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def _runs_loop() -> bool:
-    try:
-        anyio.lowlevel.current_token()
-    except RuntimeError:
-        return False
-    return True
+    with suppress(RuntimeError):
+        return anyio.lowlevel.current_token() is not None
+    return False
 
 
 async def _guarded(
@@ -190,5 +192,4 @@ def _signals() -> list[signal.Signals]:
 
 def _is_of_asyncio(handler: object) -> bool:
     """Return whether a handler is that of ``asyncio.run``, which waits for the loop to go on."""
-    call = getattr(handler, "func", None)
-    return getattr(call, "__module__", "") == asyncio.Runner.__module__
+    return getattr(getattr(handler, "func", 0), "__module__", "") == asyncio.Runner.__module__
