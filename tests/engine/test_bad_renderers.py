@@ -145,7 +145,7 @@ async def test_a_worker_cannot_show_the_query_of_an_input():
 async def test_audio_that_ends_long_before_its_header_says_is_a_warning():
     async with engine(Cloud(CutsOff)) as e:
         report = await e.render([checked("a", 30.0)])
-    text = "audio: 12.0 s, 30.0 s by its header; is it whole?"
+    text = "audio: 12.0 s, 30.0 s by its header: check the file"
     assert report.videos[0].warnings == (text,)
 
 

@@ -31,8 +31,8 @@ from cloudburst.redaction import redact
 # Constant part of the timeout of an encode on workers that report no progress, in seconds. A part
 # for the length of the audio is added.
 BASE_ENCODE_TIMEOUT = 60.0
-# Share of the length according to the header below which audio is taken for cut off. Headers of
-# whole files differ by less, except those that are wrong.
+# Share of the length according to the header below which audio is taken for cut off. The value
+# is a choice.
 _WHOLE_SHARE = 0.9
 
 
@@ -227,7 +227,7 @@ class AttemptPhases:
         seconds, known = encoded.seconds or file.seconds, self._context.known_seconds
         warnings = list(map(redact, encoded.warnings))
         if 0 < seconds < _WHOLE_SHARE * known:
-            warnings.append(f"audio: {seconds:.1f} s, {known:.1f} s by its header; is it whole?")
+            warnings.append(f"audio: {seconds:.1f} s, {known:.1f} s by its header: check the file")
         return Video(
             scene=self._record.name,
             path=file.path,

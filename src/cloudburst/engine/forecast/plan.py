@@ -266,6 +266,6 @@ def _simulate(load: Load, groups: Sequence[WorkerGroup], case: Case) -> _Simulat
     usd, idle = 0.0, False
     for worker, end in zip(workers, schedule.worker_ends, strict=True):
         last = schedule.makespan - worker.performance.transfer_seconds
-        usd += worker_usd(worker, min(end, last))  # one without scenes, until the last
+        usd += worker_usd(worker, min(end, last))  # without scenes: until the run ends
         idle = idle or (worker.usd_per_second > 0 and end <= max(worker.free_in))
     return _SimulatedRun(schedule.makespan, Decimal(usd).quantize(_USD_DIGITS, ROUND_HALF_UP), idle)
