@@ -170,7 +170,7 @@ def _run(call: Callable[[], Awaitable[T]]) -> T:
 
 def _runs_loop() -> bool:
     with suppress(RuntimeError):
-        return anyio.lowlevel.current_token() is not None
+        return bool(anyio.lowlevel.current_token())
     return False
 
 
