@@ -73,6 +73,22 @@ def test_the_colour_profile_is_used():
     check_corners(loaded(HEIC / "adobe_rgb.heic").image, *[(217, 151, 119)] * 4)
 
 
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirror", [b"", b"\0", b"\1"])
+def test_the_properties_of_a_heic_turn_and_mirror_it_once(tmp_path, turns, mirror):
+    data = (HEIC / "grid_turned.heic").read_bytes().replace(b"irot\3", b"irot" + bytes([turns]))
+    if mirror:  # in the place of the property that says how the colours are coded
+        at = data.index(b"colrnclx")
+        data = data[:at] + b"imir" + mirror.ljust(11, b"\0") + data[at + 15 :]
+    (tmp_path / "p").write_bytes(data)
+    with Image.open(tmp_path / "p") as picture:
+        drawn = picture.rotate(90 * turns, expand=True)
+    drawn = {b"": drawn, b"\0": ImageOps.flip(drawn), b"\1": ImageOps.mirror(drawn)}[mirror]
+    fitted = loaded(tmp_path / "p")
+    assert (fitted.image.width < fitted.image.height) == (turns % 2 == 1)
+    check_corners(fitted.image, *corners(drawn))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_rotation_and_mirror_is_undone(tmp_path, orientation):
     exif = Image.Exif()

@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
+from cloudburst.inputs.media_checks import check_picture
+from cloudburst.inputs.media_file import open_media_file
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer import pictures
 from cloudburst.renderer.job import InputFaultError
@@ -72,24 +77,53 @@ def quarters(size=(160, 90)):
 
 SEEN = {
     1: (RED, GREEN, BLUE),
+    2: (GREEN, RED, BLACK),
     3: (BLACK, BLUE, GREEN),
+    4: (BLUE, BLACK, RED),
+    5: (RED, BLUE, GREEN),
     6: (BLUE, RED, BLACK),
+    7: (BLACK, GREEN, BLUE),
     8: (GREEN, BLACK, RED),
 }
-"""Upper left, upper right and lower left after the turn that EXIF asks for."""
+"""Upper left, upper right and lower left after the rotation that EXIF asks for."""
+TURNED: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "MPO": {"quality": 95, "subsampling": 0, "save_all": True},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "TIFF": {},
+    "TIFF compressed": {"compression": "tiff_lzw"},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+}
 
 
-@pytest.mark.parametrize("orientation", sorted(SEEN))
-def test_turned_as_exif_says(file, orientation):
+@pytest.mark.parametrize("kind", TURNED)
+@pytest.mark.parametrize("orientation", SEEN)
+def test_a_picture_is_rotated_once_as_exif_says(file, kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    quarters().save(file, "JPEG", exif=exif, quality=95, subsampling=0)
+    quarters().save(file, kind.split()[0], exif=exif, **TURNED[kind])
     picture = load_picture(file, PIXELS, DEFAULTS)
     width, height = picture.size
-    assert (width < height) == (orientation in (6, 8))
+    with open_media_file(file, "", Limits()) as media:
+        upright = check_picture(media, Limits()).upright
+    assert (width < height) == upright == (orientation >= 5)
     corners = ((200, 200), (width - 200, 200), (200, height - 200))
     for at, colour in zip(corners, SEEN[orientation], strict=True):
         assert near(picture, at, colour, 12)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "TIFF compressed"])
+def test_a_picture_of_floating_point_numbers_is_refused_by_client_and_renderer(file, kind):
+    Image.new("F", (160, 90), 0.9).save(file, "TIFF", **TURNED[kind])
+    with pytest.raises(InputFaultError) as caught:
+        load_picture(file, PIXELS, DEFAULTS)
+    assert caught.value.fault.found == "TIFF (F), pixels of floating-point numbers"
+    with (
+        pytest.raises(InvalidInputError, match="pixels of integers"),
+        open_media_file(file, "", Limits()) as media,
+    ):
+        check_picture(media, Limits())
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])

@@ -228,6 +228,8 @@ def _read_header(file: BinaryIO, kind: _FileKind) -> Image.Image:
 
 def _is_turned(picture: Image.Image) -> bool:
     """Return whether EXIF data rotate a picture by 90°; false if they are broken."""
+    if picture.format == "TIFF":
+        return False  # Pillow has exchanged width and height
     with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
         # Not PngImageFile.getexif, which decodes the picture to find EXIF data after it.
         exif = Image.Image.getexif(picture)

@@ -62,6 +62,8 @@ def check_picture(picture: Image.Image, max_pixels: int) -> None:
     width, height = picture.size
     check_dimensions(width, height, max_pixels)
     words = f"{picture.format} ({picture.mode})"
+    if picture.mode == "F":  # of which nothing says how bright 1.0 is
+        raise InvalidInputError(f"{words}, pixels of floating-point numbers", "pixels of integers")
     _check_memory(width, height, decoded_bytes_per_pixel(picture), words)
 
 

@@ -258,8 +258,9 @@ def _resized_in_parts(picture: Image.Image, size: tuple[int, int], box: Box) -> 
 
 
 def _orientation(picture: Image.Image) -> int:
-    if picture.format == "PNG":
-        picture.load()  # otherwise getexif loads it, and a second load hides the error
+    # PNG: otherwise getexif loads it, and a second load hides the error. TIFF: loading rotates it.
+    if picture.format in {"PNG", "TIFF"}:
+        picture.load()
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
     except (*_BROKEN, TypeError):
