@@ -511,7 +511,7 @@ def test_the_length_of_an_rf64_file_is_guessed(files: Path, long: int) -> None:
     ("data", "found"),
     [
         (b"<html>Not Found</html>", "an HTML page"),
-        (b"FORM\0\0\1\0AIFFCOMM" + bytes(500), "an aiff file: /"),
+        (b"FORM\0\0\1\0AIFFCOMM" + bytes(500), "an aiff file, broken: "),
         (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + bytes(500), "a wma file: /"),
         (WAV_HEAD, "a wav file without any audio in it"),
         (WAV_HEAD[:-4] + struct.pack("<I", 32_000), "a wav file without any audio in it"),

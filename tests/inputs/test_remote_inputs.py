@@ -167,6 +167,8 @@ SOUNDS: dict[str, tuple[tuple[str, ...], bool]] = {
         ),
         True,
     ),
+    "aiff": (("-f", "aiff"), True),
+    "caf": (("-f", "caf"), False),
     "aac": (("-f", "adts", "-c:a", "aac"), False),
     "webm": (("-f", "webm", "-c:a", "libopus"), False),
 }
@@ -237,7 +239,7 @@ def test_fonts_watermarks_and_music(store: RemoteStore) -> None:
     check_of = faults(store, scene(options={"font": str(font), "music": f"s3://{BUCKET}/a.png"}))
     assert check_of[0] == (
         "one: music: a PNG picture: s3://bucket/a.png; expected an audio file: "
-        "mp3, wav, m4a, ogg, flac, aac or webm"
+        "mp3, wav, m4a, ogg, flac, aiff, caf, aac or webm"
     )
     assert "one: font: a broken font" in check_of[1]
     assert store.bytes_of(font) <= MAX_CHECKED_BYTES

@@ -25,7 +25,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.renderer.missing_glyphs import characters_of
 
 EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF"
-EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
+EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aiff, caf, aac or webm"
 EXPECTED_SUBTITLES = subtitles.FORMATS
 EXPECTED_FONT = font_tables.EXPECTED_FONT
 
@@ -72,7 +72,7 @@ _BLOCK_BYTES = 2**20
 _JPEG = "a JPEG picture"
 _WAV, _OGG = "a wav file", "an ogg file"
 # Kinds of audio whose length is guessed
-_UNREAD = {"an aac file", "a webm or mkv file", "an RF64 file"}
+_UNREAD = {"an aac file", "a caf file", "a webm or mkv file", "an RF64 file"}
 # Marks of the ends of pictures, by Pillow's name of the format; that of a PNG is the name and the
 # checksum of its last chunk
 _ENDS: Mapping[str, bytes] = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -101,7 +101,8 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"OggS", _FileKind(_OGG, audio=True, lengthless=True)),
         (rb"fLaC", _FileKind("a flac file", audio=True, lengthless=True)),
         (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
-        (rb"FORM....AIF[FC]", _FileKind("an aiff file")),
+        (rb"FORM....AIF[FC]", _FileKind("an aiff file", audio=True, lengthless=True)),
+        (rb"caff\x00\x01", _FileKind("a caf file", audio=True, lengthless=True)),
         (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file")),
         (rb"\xff\xd8\xff", _FileKind(_JPEG, picture=True, web_type="image/jpeg")),
         (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture", picture=True, web_type="image/png")),

@@ -33,7 +33,7 @@ from cloudburst.models.locations import (
 from cloudburst.models.scene import SceneDict
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic", ".heif", ".avif")
-AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".ogg", ".flac")
+AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".ogg", ".flac", ".aiff", ".aif", ".caf")
 SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".lrc")
 UNSUPPORTED_SUBTITLE_SUFFIXES = frozenset(
     (".sub", ".sbv", ".smi", ".sami", ".ttml", ".dfxp", ".stl", ".scc")

@@ -189,8 +189,8 @@ class Scene(BaseModel):
     audio: OptionalLocation = Field(
         default=None, validation_alias=AliasChoices("audio", "audio_path")
     )
-    """Location of the audio: mp3, wav, m4a, ogg or flac. Its decoded length is the length of the
-    video. ``None`` for a scene with a duration."""
+    """Location of the audio: mp3, wav, m4a, ogg, flac, aiff or caf. Its decoded length is the
+    length of the video. ``None`` for a scene with a duration."""
     duration: Annotated[Duration | None, BeforeValidator(none_if_blank)] = None
     """Length of the video in seconds, rounded to a whole frame, for a scene without audio. The
     video is silent, or has only the music of the options."""

@@ -34,7 +34,7 @@ from cloudburst.renderer.job import AUDIO, InputFaultError
 # (``-max_error_rate``): with more, the file is more likely of another kind than damaged.
 MAX_CORRUPT_SHARE = 2 / 3
 
-_EXPECTED = "mp3, wav, m4a, ogg or flac"
+_EXPECTED = "mp3, wav, m4a, ogg, flac, aiff or caf"
 """Description of a valid audio file, for the errors."""
 _SAMPLES = ("s16", "s24", "s32", "f32", "f64")
 # Audio decoders that are allowed. A media file may contain any stream; FFmpeg has hundreds of
@@ -50,7 +50,7 @@ DECODERS = ",".join(
 
 # Audio file formats that are allowed. Playlists (HLS, concat, SDP) are not among them, because an
 # upload could name other files and addresses in a playlist.
-DEMUXERS = "mp3,wav,w64,mov,ogg,flac,aac,matroska"
+DEMUXERS = "mp3,wav,w64,mov,ogg,flac,aac,matroska,aiff,caf"
 
 # Seconds by which the sum of many lengths may be wrong; less than half a sample.
 _LIMIT_TOLERANCE = 1e-5

@@ -15,9 +15,9 @@ class SoundOptions(BaseModel):
     """Music beside the voice of a scene, and loudness of the whole."""
 
     music: OptionalLocation = Field(default=None, description="the path or URL of an audio file")
-    """Location of an audio file that is mixed with the audio of the scene: mp3, wav, m4a, ogg or
-    flac. ``None`` for no music. It begins with the video, and its length does not matter: it is
-    repeated, and ends with the video."""
+    """Location of an audio file that is mixed with the audio of the scene: mp3, wav, m4a, ogg,
+    flac, aiff or caf. ``None`` for no music. It begins with the video, and its length does not
+    matter: it is repeated, and ends with the video."""
     music_volume: float = Field(
         default=0.2, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1"
     )

@@ -1,7 +1,7 @@
 // Which files of a folder belong to one scene: the same rule as `cloudburst.inputs.scenes`.
 
 const PICTURES = ["png", "jpg", "jpeg", "webp", "heic", "heif", "avif"];
-const SOUNDS = ["mp3", "wav", "m4a", "ogg", "flac"];
+const SOUNDS = ["mp3", "wav", "m4a", "ogg", "flac", "aiff", "aif", "caf"];
 const SUBTITLES = ["srt", "vtt", "ass", "ssa", "lrc"];
 const UNREADABLE_SUBTITLES = ["sub", "sbv", "smi", "sami", "ttml", "dfxp", "stl", "scc"];
 export const ENDINGS = { image: PICTURES, audio: SOUNDS, subtitle: SUBTITLES };

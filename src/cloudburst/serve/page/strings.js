@@ -123,7 +123,7 @@ export const STRINGS = {
   "fault.unreadable.subtitle": ["This subtitle cannot be read. Correct its times, or save it again as SRT in UTF-8.", "无法读取这个字幕。请改正时间，或重新存为 UTF-8 的 SRT。"],
   "fault.unreadable": ["{field} cannot be read.", "无法读取{field}。"],
   "fault.wrong_type.image": ["This file is not a picture. Choose a PNG, JPEG, WebP, HEIC or AVIF file.", "这个文件不是图片。请选择 PNG、JPEG、WebP、HEIC 或 AVIF 文件。"],
-  "fault.wrong_type.audio": ["This file is not a sound. Choose an MP3, M4A, WAV, OGG or FLAC file.", "这个文件不是声音。请选择 MP3、M4A、WAV、OGG 或 FLAC 文件。"],
+  "fault.wrong_type.audio": ["This file is not a sound. Choose an MP3, M4A, WAV, OGG, FLAC, AIFF or CAF file.", "这个文件不是声音。请选择 MP3、M4A、WAV、OGG、FLAC、AIFF 或 CAF 文件。"],
   "fault.wrong_type.subtitle": ["This file is not a subtitle. Choose an SRT, VTT, ASS, SSA or LRC file.", "这个文件不是字幕。请选择 SRT、VTT、ASS、SSA 或 LRC 文件。"],
   "fault.wrong_type": ["{field} has a value of the wrong kind: {found}.", "{field}的值类型不对：{found}。"],
   "fault.too_large": ["{field} is too large: {found}.", "{field}太大：{found}。"],
