@@ -13,8 +13,10 @@ from cloudburst.models.options import OPTION_FILES, RenderOptions
 from cloudburst.models.options.subtitles import DEFAULT_FAMILY
 from cloudburst.models.scene import CheckedScene
 
-# Version of the fingerprint; increased when videos of the same inputs must be rendered again.
-_FORMAT = 2
+# Version of the drawing. Raise it once between two releases if a video of the same inputs has other
+# pixels, so that a resumed run or a shared folder never mixes two looks:
+# ``tests/renderer/test_drawing_version.py`` fails when drawn pixels change.
+DRAWING_VERSION = 3
 
 
 def fingerprint(
@@ -35,7 +37,7 @@ def fingerprint(
     if families != [DEFAULT_FAMILY]:
         look["font"] = ", ".join(families)
     look["effect"] = options.effect_for(scene)
-    inputs: dict[str, object] = {"format": _FORMAT, "look": look, "files": dict(hashes)}
+    inputs: dict[str, object] = {"format": DRAWING_VERSION, "look": look, "files": dict(hashes)}
     if duration is not None:
         inputs["duration"] = duration
     if title_card is not None:
