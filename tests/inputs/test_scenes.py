@@ -12,7 +12,7 @@ import pytest
 from cloudburst import Limits, RenderOptions
 from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.inputs.scenes import read_scenes, scan_scenes_from_folder
+from cloudburst.inputs.scenes import pictures_without_audio, read_scenes, scan_scenes_from_folder
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -232,7 +232,9 @@ def test_pictures_and_sounds_side_by_side(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["a.srt", "a.vtt", "a.VTT", "a.SRT", "a.ass", "a.SSA", "a.lrc"])
+@pytest.mark.parametrize(
+    "name", ["a.srt", "a.vtt", "a.VTT", "a.SRT", "a.ass", "a.SSA", "a.lrc", "a.json"]
+)
 def test_subtitles_beside_a_scene_are_found_in_both_layouts(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "a.png", "a.mp3", name)
     assert read_scenes(tmp_path)[0]["subtitle"] == f"{tmp_path}/{name}"
@@ -292,16 +294,35 @@ def test_a_folder_with_one_file_of_scenes(tmp_path: Path) -> None:
     assert names(tmp_path / "story.csv") == ["c"]
 
 
-def test_subtitles_in_json_beside_pictures_are_an_error_that_says_where_to_name_them(
+def test_json_with_the_name_of_a_scene_is_its_subtitle_and_another_one_lists_scenes(
     tmp_path: Path,
 ) -> None:
-    advice = "subtitles in JSON need a scene file that names them"
-    touch(tmp_path, "a.jpg", "a.mp3", "b.jpg", "b.mp3")
-    write(tmp_path / "a.json", '{"alignment": {"characters": []}}')
-    with pytest.raises(ConfigurationError, match=rf"a\.json: .*expected a list of .*; {advice}"):
+    touch(tmp_path, "a.jpg", "a.mp3", "a.json", "b.jpg", "b.mp3", "b.JSON", "cover.png")
+    assert read_scenes(tmp_path) == [
+        {
+            "name": name,
+            "image": f"{tmp_path}/{name}.jpg",
+            "audio": f"{tmp_path}/{name}.mp3",
+            "subtitle": f"{tmp_path}/{subtitle}",
+        }
+        for name, subtitle in (("a", "a.json"), ("b", "b.JSON"))
+    ]
+    assert pictures_without_audio(tmp_path) == [f"{tmp_path}/cover.png"]
+    write(tmp_path / "story.json", '[{"name": "c", "image": "b.jpg", "subtitle": "a.json"}]')
+    assert names(tmp_path) == ["c"]
+    assert pictures_without_audio(tmp_path) == []
+
+
+def test_json_of_no_scene_that_lists_none_says_how_subtitles_are_named(tmp_path: Path) -> None:
+    advice = "subtitles in JSON have the name of their picture and sound"
+    touch(tmp_path, "a.jpg", "a.mp3")
+    write(tmp_path / "a.en.json", '{"alignment": {"characters": []}}')
+    with pytest.raises(
+        ConfigurationError, match=rf"a\.en\.json: .*expected a list of .*; {advice}"
+    ):
         read_scenes(tmp_path)
     write(tmp_path / "b.json", "{}")
-    with pytest.raises(ConfigurationError, match=rf"2 scene files, a.json, b.json; .*{advice}"):
+    with pytest.raises(ConfigurationError, match=rf"2 scene files, a.en.json, b.json; .*{advice}"):
         read_scenes(tmp_path)
 
 

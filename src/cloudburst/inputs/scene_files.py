@@ -31,7 +31,7 @@ _SCENE_COLUMNS = (
 )
 _CSV_COLUMNS = (*_SCENE_COLUMNS, *OPTION_NAMES)
 # Advice for folders in which subtitles in JSON are taken for scenes.
-JSON_SUBTITLES = "subtitles in JSON need a scene file that names them"
+JSON_SUBTITLES = "subtitles in JSON have the name of their picture and sound"
 
 
 def is_scene_file(name: str) -> bool:

@@ -34,7 +34,7 @@ from cloudburst.models.scene import SceneDict
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic", ".heif", ".avif")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".ogg", ".flac", ".aiff", ".aif", ".caf")
-SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".lrc")
+SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".lrc", ".json")
 UNSUPPORTED_SUBTITLE_SUFFIXES = frozenset(
     (".sub", ".sbv", ".smi", ".sami", ".ttml", ".dfxp", ".stl", ".scc")
 )
@@ -53,9 +53,11 @@ def read_scenes(path: Path | str, *, remote: RemoteInputs | None = None) -> list
     relative paths in it are relative to its folder, and ``~`` is the home folder. In JSON and YAML
     a scene may have a mapping ``options``, in CSV a column for each option. A folder has
     ``images/scene_*.png`` and ``audio/scene_*.mp3``, or one scene file, or pictures and audio files
-    of the same name with optional subtitles of that name (``.srt``, ``.vtt``, ``.ass``, ``.ssa`` or
-    ``.lrc``). A picture without audio, such as a watermark, is ignored (`pictures_without_audio`
-    lists them), and so are text files (``.txt``). Numbers in names are sorted as numbers.
+    of the same name with optional subtitles of that name (``.srt``, ``.vtt``, ``.ass``, ``.ssa``,
+    ``.lrc``, or ``.json`` with times of words). A ``.json`` with the name of a picture or an audio
+    file is no scene file. A picture without audio, such as a watermark, is ignored
+    (`pictures_without_audio` lists them), and so are text files (``.txt``). Numbers in names are
+    sorted as numbers.
 
     The file or folder may be in S3: ``s3://bucket/scenes.json`` or ``s3://bucket/folder/``.
 
@@ -87,7 +89,7 @@ def pictures_without_audio(path: Path | str, *, remote: RemoteInputs | None = No
         if name is not None or _has_numbered_scenes(folder):
             return []
         seen = folder.names()
-        return [] if any(map(is_scene_file, seen)) else _lone_pictures(folder, seen)
+        return [] if _scene_files(seen) else _lone_pictures(folder, seen)
 
 
 def scan_scenes_from_folder(
@@ -151,13 +153,24 @@ def _from_folder(folder: SceneFolder) -> list[SceneDict]:
     if _has_numbered_scenes(folder):
         return _read_numbered_scenes(folder)
     seen = folder.names()
-    files = sorted(filter(is_scene_file, seen), key=natural_key)
+    files = _scene_files(seen)
     if len(files) > 1:
         found = f"{len(files)} scene files, {', '.join(files)}"
         raise ConfigurationError(f"{folder}: {found}; name one of them ({JSON_SUBTITLES})")
     if files:
         return read_scene_file(folder, files[0])
     return _read_side_by_side(folder, seen)
+
+
+def _scene_files(seen: Collection[str]) -> list[str]:
+    """Return the scene files among files side by side: others are subtitles of their scene."""
+    media = (*PICTURE_SUFFIXES, *AUDIO_SUFFIXES)
+    scenes = {_stem(file) for file in seen if file_suffix(file) in media}
+    return _sorted(
+        file
+        for file in seen
+        if is_scene_file(file) and (file_suffix(file) != ".json" or _stem(file) not in scenes)
+    )
 
 
 def _has_numbered_scenes(folder: SceneFolder) -> bool:

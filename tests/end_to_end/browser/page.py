@@ -19,9 +19,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
+from cloudburst.media.subtitles import read_subtitles
 from support.doc_pages import ROOT
 from support.marked_processes import Watch
 from support.page_texts import page_text
+from support.spoken_folder import LINES, spoken_folder
 from support.standing_server import standing_server
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -257,6 +259,29 @@ def test_failed_scene_is_rendered_again_with_another_file(chromium, server):
         expect(opened.page.locator(".chapters button")).to_have_count(2)
 
 
+def test_times_of_words_in_json_are_the_subtitles_of_their_scenes(chromium, server, tmp_path):
+    files = spoken_folder(tmp_path / "spoken")
+    later = files.pop("02.json")
+    with window(chromium, server, "phone") as opened:
+        opened.drop([*files.items(), ("other.json", later)])
+        rows = opened.page.locator(".scenes li")
+        expect(rows).to_have_count(2)
+        expect(opened.page.locator("aside li b")).to_have_text(["other.json"])
+        expect(rows.nth(0).locator(".files button").nth(2)).to_have_text("json")
+        expect(rows.nth(1).locator(".files button").nth(2)).to_have_text(opened.text("no.subtitle"))
+        opened.drop([("02.json", later)])
+        expect(rows).to_have_count(2)
+        expect(rows.nth(1).locator(".files button").nth(2)).to_have_text("json")
+        opened.check("spoken")
+        opened.render()
+        opened.wait_for("complete")
+        job = opened.page.url.rpartition("/")[2]
+    with server.http() as http:
+        subtitles = http.get(f"/api/jobs/{job}/film/subtitles.vtt")
+    cues = read_subtitles(subtitles.raise_for_status().content).cues
+    assert tuple(cue.text for cue in cues) == LINES
+
+
 def test_keyboard_alone_reaches_the_pickers(chromium, server):
     with window(chromium, server) as opened:
         expect(opened.page.locator(".drop .btn").first).to_be_visible()
@@ -303,6 +328,7 @@ def test_names_of_files_are_paired_as_the_table_says(chromium, server):
     cases = json.loads((ROOT / "tests/data/pairing.json").read_text("utf-8"))
     with window(chromium, server) as opened:
         for case, found in zip(cases, opened.page.evaluate(PAIR, cases), strict=True):
+            assert sorted(found["lists"]) == case.get("lists", []), case["case"]
             faulty = {fault["scene"] for fault in found["faults"]}
             assert faulty == set(case.get("faulty", [])), case["case"]
             alone = [one["image"] for one in found["scenes"] if not one.get("audio")]

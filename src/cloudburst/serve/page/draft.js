@@ -81,10 +81,10 @@ export async function addFiles(files) {
   const isFolder = files.every(({ path }) => path.includes("/") && path.split("/")[0] === first);
   const byPath = new Map(files.map(({ file, path }) => [isFolder ? path.slice(first.length + 1) : path, file]));
   if (isFolder && !state.draft.name) state.draft.name = first;
-  const lists = [...byPath.keys()].filter(path => ending(path) === "json" && !path.includes("/"));
-  const listed = lists.length === 1 ? await readList(byPath.get(lists[0])) : null;
-  if (listed) addListed(listed, byPath, lists[0]);
-  else addPaired(byPath);
+  const found = pair([...byPath.keys()], state.draft.scenes.map(({ name }) => name)), [list, ...more] = found.lists;
+  const listed = list && more.length === 0 ? await readList(byPath.get(list)) : null;
+  if (listed) addListed(listed, byPath, list);
+  else addPaired(found, byPath);
   save();
 }
 
@@ -92,7 +92,7 @@ async function readList(file) {
   try {
     const content = JSON.parse(await file.text());
     const scenes = Array.isArray(content) ? content : content?.scenes;
-    return Array.isArray(scenes) && scenes.every(scene => scene && typeof scene === "object") ? scenes : null;
+    return Array.isArray(scenes) && scenes.every(scene => scene && typeof scene === "object") && scenes.some(scene => scene.name ?? scene.scene_name) ? scenes : null; // words have no name
   } catch {
     return null;
   }
@@ -123,8 +123,7 @@ function addListed(scenes, byPath, list) {
   addUnused([...byPath.keys()].filter(path => !used.has(path)));
 }
 
-function addPaired(byPath) {
-  const { scenes, faults, unused } = pair([...byPath.keys()]);
+function addPaired({ scenes, faults, unused }, byPath) {
   const alone = new Set();
   for (const found of scenes) {
     const scene = { name: found.name, duration: null, options: {}, rest: {} };

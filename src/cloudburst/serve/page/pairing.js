@@ -2,7 +2,8 @@
 
 const PICTURES = ["png", "jpg", "jpeg", "webp", "heic", "heif", "avif"];
 const SOUNDS = ["mp3", "wav", "m4a", "ogg", "flac", "aiff", "aif", "caf"];
-const SUBTITLES = ["srt", "vtt", "ass", "ssa", "lrc"];
+const SUBTITLES = ["srt", "vtt", "ass", "ssa", "lrc", "json"];
+const LISTS = ["json", "csv", "yaml", "yml"]; // of scenes, unless they are subtitles
 const UNREADABLE_SUBTITLES = ["sub", "sbv", "smi", "sami", "ttml", "dfxp", "stl", "scc"];
 export const ENDINGS = { image: PICTURES, audio: SOUNDS, subtitle: SUBTITLES };
 
@@ -41,10 +42,11 @@ function sceneOf(name, scenes) {
  * Pair the paths of a folder, which begin at it.
  *
  * Returns `scenes` with `name`, `image`, `audio` and `subtitle` (paths, or undefined); `faults` with
- * `scene`, `field` and `files`; and `unused` paths. A picture without a sound is a scene without
+ * `scene`, `field` and `files`; `lists` of scenes, in whose place pairs are read only if no list can
+ * be; and `unused` paths. `known` are names of scenes that are there already. A picture without a sound is a scene without
  * `audio`, and no fault: the caller decides whether it is one.
  */
-export function pair(paths) {
+export function pair(paths, known = []) {
   const seen = paths.filter(path => !path.split("/").some(part => part.startsWith(".")));
   const isNumbered = seen.some(path => /^images\/scene_[^/]*\.png$|^audio\/scene_[^/]*\.mp3$/.test(path));
   const used = new Set(), faults = [], images = new Map(), sounds = new Map();
@@ -53,10 +55,12 @@ export function pair(paths) {
     if (isNumbered ? /^images\/scene_[^/]*\.png$/.test(path) : !path.includes("/") && PICTURES.includes(ending(path))) add(images, path);
     if (isNumbered ? /^audio\/scene_[^/]*\.mp3$/.test(path) : !path.includes("/") && SOUNDS.includes(ending(path))) add(sounds, path);
   }
+  const isSubtitle = path => ending(path) === "json" && (images.has(stem(path)) || sounds.has(stem(path)) || known.includes(stem(path)));
+  const lists = isNumbered ? [] : seen.filter(path => !path.includes("/") && LISTS.includes(ending(path)) && !isSubtitle(path));
   const named = new Set(isNumbered ? [...images.keys(), ...sounds.keys()] : sounds.keys());
   const subtitles = new Map();
   for (const path of [...seen].sort()) {
-    if (isNumbered ? !/^audio\/scene_[^/]*$/.test(path) : path.includes("/")) continue;
+    if ((isNumbered ? !/^audio\/scene_[^/]*$/.test(path) : path.includes("/")) || lists.includes(path)) continue;
     const scene = sceneOf(stem(path), isNumbered ? sounds : named);
     if (scene === null || ![...SUBTITLES, ...UNREADABLE_SUBTITLES].includes(ending(path))) continue;
     used.add(path);
@@ -73,5 +77,5 @@ export function pair(paths) {
     if (audio.length > 1) faults.push({ scene: name, field: "audio", files: audio });
     return { name, image: pictures[0], audio: audio[0], subtitle: subtitles.get(name) };
   });
-  return { scenes, faults, unused: seen.filter(path => !used.has(path)) };
+  return { scenes, faults, lists, unused: seen.filter(path => !used.has(path)) };
 }
