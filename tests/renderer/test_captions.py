@@ -10,10 +10,12 @@ from PIL import Image, ImageChops
 from cloudburst.media.subtitles import Cue, Word
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.fonts import Font, find_font
+from cloudburst.renderer.letters import Letters
 from cloudburst.renderer.planes import bt709
 from cloudburst.renderer.subtitle_painter import MAX_GROWTH, CueArea, SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from cloudburst.renderer.subtitle_track import SubtitleTrack, subtitle_states
+from cloudburst.renderer.text_layout import layout
 from support.render_job import drawn_lumas, lay_job
 from support.scripts import font_path
 
@@ -131,6 +133,22 @@ def test_a_word_that_grows_neither_moves_nor_covers_its_neighbours(words, word):
     assert 2 <= growth <= MAX_GROWTH * (small[2] - small[0]) + 4
     assert large[0] + large[2] == pytest.approx(small[0] + small[2], abs=3)
     assert ImageChops.multiply(others, grown).getextrema()[1] == 0
+
+
+def test_no_gap_between_chinese_words_shows_where_the_current_word_ends():
+    letters = Letters(FONTS, 100)
+
+    def advances(*words):
+        cue = spoken(*words)
+        lines = layout(
+            cue.text, bold=True, room=9999, letters=letters, words=cue.words, word_spacing=12
+        )
+        return [glyph.advance for line in lines for run in line for glyph in run.glyphs]
+
+    expected = advances(*"小云醒来了，他在哪里")
+    assert advances("小云", "醒来了，", "他", "在哪里") == expected
+    assert advances("小云醒来了，他在哪里") == expected
+    assert expected[0] == pytest.approx(letters.em + 6)
 
 
 def test_the_box_of_a_word_is_seen_around_a_wide_outline():

@@ -150,7 +150,7 @@ def test_without_times_of_words_the_time_is_in_proportion_to_the_letters():
         ("Yes! I see the rain, and", 3, ["Yes!", "I see", "the rain,", "and"]),
         ("Bonjour ! Oui — merci ...", 2, ["Bonjour !", "Oui —", "merci ..."]),
         ("在很久以前，下雨了。", 2, ["在很", "久以前，", "下雨了。"]),
-        ("用iPhone拍照", 2, ["用", "iPhone拍照"]),
+        ("用iPhone拍照", 2, ["用iPhone", "拍照"]),
         ("က။ ခ ဂ", 3, ["က။", "ခ ဂ"]),
     ],
 )
@@ -171,8 +171,11 @@ def test_a_timed_word_is_not_divided():
             "这是一艘小船在海上寻找星星的故事。",
             ".。?",
             3,
-            ["这是一艘", "小船在海上", "寻找", "星星的故事。"],
+            ["这是一艘小船", "在海上寻找", "星星的故事。"],
         ),
+        # Measures stay with their numerals, and particles with their words.
+        ("港口边上一朵小云醒来了", ".", 3, ["港口边上一朵", "小云醒来了"]),
+        ("灯塔的守护者每天都点灯", ".", 3, ["灯塔的守护者", "每天都点灯"]),
         # Times of words, which are more than a phrase or less.
         ("这是一艘小船在", "这是|一艘小|船在", 1, ["这是", "一艘小", "船在"]),
         # Thai, whose words need not be those of a dictionary.

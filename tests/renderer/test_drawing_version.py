@@ -14,7 +14,7 @@ from cloudburst.models.options import RenderOptions
 from support.render_job import lay_job, load_here
 
 DRAWN = {
-    3: "c877ed10e81432e13e7a81d6ec2449b9cfca9eaa9240e4ff0429d0375b3ff0ba",
+    3: "085a567986cdcd8a165eb5266ececb95b2f2673daa9b52b6bec4b87c5f3b755c",
 }
 """SHA-256 of the frames below by the version of the drawing; only the last one may be changed."""
 LIBRARIES = {"freetype": "2.14.3", "harfbuzz": "15.0.0"}

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, groupby, pairwise, starmap
 from typing import TypeAlias
 from unicodedata import east_asian_width, name
 
@@ -144,19 +144,26 @@ class _DividedCue:
         return [*edges, end]
 
     def _groups(self, start: int, end: int, number: int) -> list[int]:
-        """Return the edges of parts of up to this number of words, similar within a phrase."""
+        """Return the edges of the fewest parts of up to this number of words, of similar size."""
         edges = [start]
         phrases = (at for at in self._within(start, end) if self._cost(at) < _WORD)
         for phrase in pairwise((start, *phrases, end)):
-            words = pairwise((phrase[0], *self._within(*phrase), phrase[1]))
-            sizes = {word[0]: self._size(*word) for word in words}
-            left, size = sum(sizes.values()), 0.0
-            for at, more in sizes.items():
-                if size and size + more > left / math.ceil(left / number):
-                    edges.append(at)
-                    left, size = left - size, 0.0
-                size += more
-            edges.append(phrase[1])
+            places = [phrase[0], *self._within(*phrase), phrase[1]]
+            sizes = [0.0, *accumulate(starmap(self._size, pairwise(places)))]
+            # For each place: the number of parts before it, the sum of the squares of their sizes,
+            # and the start of the last one. A word has at least half the size of another one.
+            best = [(0, 0.0, 0)]
+            for at in range(1, len(places)):
+                found: list[tuple[int, float, int]] = []
+                for first in range(max(0, at - 2 * number - 1), at):
+                    size = sizes[at] - sizes[first]
+                    if size <= number or first == at - 1:
+                        found.append((best[first][0] + 1, best[first][1] + size**2, first))
+                best.append(min(found))
+            ends = [len(best) - 1]
+            while ends[-1]:
+                ends.append(best[ends[-1]][2])
+            edges += [places[at] for at in reversed(ends[:-1])]
         return edges
 
     def _size(self, start: int, end: int) -> float:

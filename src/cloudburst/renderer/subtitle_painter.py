@@ -37,7 +37,16 @@ from cloudburst.renderer.subtitle_style import (
     Highlight,
     SubtitleStyle,
 )
-from cloudburst.renderer.text_layout import Line, Rgb, TextRun, TextStyle, layout, line_width
+from cloudburst.renderer.text_layout import (
+    EVEN_SPACE,
+    Line,
+    Rgb,
+    TextRun,
+    TextStyle,
+    has_even_spaces,
+    layout,
+    line_width,
+)
 
 # Overlap in pixels that is caused by the rounding of sums.
 _TOLERANCE = 0.01
@@ -292,7 +301,9 @@ class SubtitlePainter:
                 _only(block, lambda style: style.word == word, value=value)
                 for value in (False, True)
             )
-            most = 2 * self._style.word_spacing / max(1.0, areas[0].right - areas[0].left)
+            glyphs = (glyph for line in current.lines for run in line for glyph in run.glyphs)
+            room = EVEN_SPACE if any(has_even_spaces(one.character) for one in glyphs) else 1.0
+            most = 2 * room * self._style.word_spacing / max(1.0, areas[0].right - areas[0].left)
             grown = filter(None, self._lettering(current, word, highlight))
             layers = [*self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])]
             drawn += [*layers[:-1], *self._lettering(others), *layers[-1:]]

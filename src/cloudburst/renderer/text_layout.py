@@ -50,6 +50,10 @@ _HYPHENS = frozenset("-\u2010\u2013")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile("[\u3041-\u30ff]")
+# Chinese numerals and demonstratives, which are not torn from the word after them, and particles,
+# which are not torn from the word before them.
+_HOLD_NEXT = frozenset("一二两兩三四五六七八九十几幾每第这這那")
+_HELD = frozenset("的了着著们們吗嗎呢吧")
 # Characters with the property Default_Ignorable_Code_Point (Unicode 16), besides category Cf:
 # fillers, variation selectors and tags.
 _INVISIBLE = re.compile(
@@ -60,6 +64,10 @@ _INVISIBLE = re.compile(
 # whose width differs by 25 % from the one beside it.
 _BREAK_COST = 0.04
 _INNER_BREAK_COST = 0.16
+
+# Space between Chinese or Japanese characters beside a word that grows, as a share of the space
+# between words.
+EVEN_SPACE = 0.5
 
 TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
 _FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
@@ -92,6 +100,15 @@ def is_unspaced(character: str) -> bool:
     return _UNSPACED.match(character) is not None
 
 
+def _is_torn(before: str, after: str) -> bool:
+    return after in _HELD or (before in _HOLD_NEXT and after not in _HOLD_NEXT)
+
+
+def has_even_spaces(character: str) -> bool:
+    """Return whether a character is Chinese or Japanese: all have the same distance."""
+    return bool(_CHINESE.match(character) or _KANA.match(character))
+
+
 def line_breaks(text: str) -> Iterator[int]:
     """Yield the indices of the characters before which the text may be broken."""
     words = {*thai_words(text)}
@@ -109,11 +126,13 @@ def find_phrases(text: str) -> set[int]:
         return {*phrase_ends(text, "japanese")}
     if not chinese:
         return set()
+    language = "simplified_chinese"
     try:
         chinese.encode("gb2312")  # has the simplified characters
     except UnicodeEncodeError:
-        return {*phrase_ends(text, "traditional_chinese")}
-    return {*phrase_ends(text, "simplified_chinese")}
+        language = "traditional_chinese"
+    ends = {*phrase_ends(text, language)}
+    return {at for at in ends if not _is_torn(text[at - 1], text[at : at + 1])}
 
 
 def _may_break(earlier: str, before: str, after: str) -> bool:
@@ -223,7 +242,8 @@ def layout(
     The tags ``<i> <b> <u> <s>`` and ``<font color="…">`` set styles, and a closing tag returns to
     the style of text without tags. A colour is ``#rrggbb`` or a name of HTML. Other tags and
     control characters are removed. A word that is wider than a line is broken anywhere.
-    ``word_spacing`` is added to spaces, and between timed ``words`` where the script has none.
+    ``word_spacing`` is added to spaces, and between timed ``words`` where the script has none; half
+    of it between all Chinese and Japanese characters.
     """
     return [
         line
@@ -345,18 +365,22 @@ class _Paragraph:
         if self._word_spacing:
             places = [start + glyph.place for glyph in glyphs]
             for number, (place, following) in enumerate(pairwise((*places, start))):
-                if self._is_apart(place, following):
-                    wider = glyphs[number].advance + self._word_spacing
+                if share := self._space_after(place, following):
+                    wider = glyphs[number].advance + share * self._word_spacing
                     glyphs[number] = glyphs[number]._replace(advance=wider)
         return glyphs
 
-    def _is_apart(self, place: int, following: int) -> bool:
-        """Return whether the glyph at a place of the text ends a word, or is a space."""
+    def _space_after(self, place: int, following: int) -> float:
+        """Return the share of the space between words that is added after the glyph at a place."""
         edge = self._plain[place] + self._plain[following]
         if edge[0].isspace() or edge[0] == ZERO_WIDTH_SPACE:
-            return True
-        is_end = self._styles[place].word != self._styles[following].word and edge.isalnum()
-        return is_end and any(_is_wide(each) or is_unspaced(each) for each in edge)
+            return 1.0
+        if not edge.isalnum():
+            return 0.0
+        if all(map(has_even_spaces, edge)):  # a space between two words only would be seen
+            return EVEN_SPACE
+        is_end = self._styles[place].word != self._styles[following].word
+        return float(is_end and any(_is_wide(each) or is_unspaced(each) for each in edge))
 
     def _width(self, start: int, end: int) -> float:
         return max(0.0, self._ends[self._solid_ends[end]] - self._ends[start])
