@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import av
 import pytest
 from PIL import Image
 
@@ -78,6 +79,11 @@ def texts(film: Path) -> list[str]:
     return re.findall(r"scene_\d+", film.with_suffix(".srt").read_text())
 
 
+def chapters(film: Path) -> list[str]:
+    with av.open(str(film)) as container:
+        return [chapter["metadata"]["title"] for chapter in container.chapters()]
+
+
 async def test_a_run_makes_its_film_once(given, tmp_path):
     out, film = tmp_path / "out", tmp_path / "films" / "story.mp4"
     how = {"film": film, "transition": "crossfade", "transition_seconds": 0.1}
@@ -115,6 +121,17 @@ async def test_a_run_makes_its_film_once(given, tmp_path):
     assert (other.film, film.stat().st_mtime_ns > made) == (film, True)
     assert texts(film) == [*NAMES[1::-1]], "the scenes of a source are in the order they came"
     assert film.with_suffix(".jpg").read_bytes() != b"photo"
+
+
+async def test_another_title_of_a_chapter_makes_the_film_again_and_no_scene(given, tmp_path):
+    out, film = tmp_path / "out", tmp_path / "film.mp4"
+    first = [given[0] | {"title": "一"}, given[1] | {"options": {"title": "Two"}}]
+    await render(first, out, film=film)
+    assert chapters(film) == ["一", "Two"]
+    rendered = [path.stat().st_mtime_ns for path in sorted(out.glob("*.mp4"))]
+    await render([given[0] | {"title": "One"}, first[1]], out, film=film, resume=True)
+    assert chapters(film) == ["One", "Two"]
+    assert [path.stat().st_mtime_ns for path in sorted(out.glob("*.mp4"))] == rendered
 
 
 @pytest.mark.nightly

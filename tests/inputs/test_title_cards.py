@@ -73,6 +73,32 @@ def test_a_wrong_title_card_is_a_fault_of_the_scene(fields, field, found, expect
     assert (fault.found, fault.expected[-len(expected) :]) == (found, expected)
 
 
+@pytest.mark.parametrize(
+    ("fields", "field", "found", "expected"),
+    [
+        ({"titel": "A"}, "titel", "an unknown field", "title"),
+        ({"title": "x" * 201}, "title", "x", "a text of at most 200 characters in one line"),
+        ({"title": "A\nB"}, "title", "A", "a text of at most 200 characters in one line"),
+        ({"title": "A", "options": {"title": "B"}}, "title", "'A' and options.title 'B'", "one of"),
+    ],
+)
+def test_a_wrong_title_is_a_fault_of_the_scene(fields, field, found, expected):
+    with pytest.raises(InvalidScenesError) as caught:
+        checked(title_card="A", **fields)
+    (fault,) = caught.value.faults
+    assert (fault.scene, fault.field) == ("one", field)
+    assert found in fault.found
+    assert fault.expected.startswith(expected)
+
+
+def test_a_title_may_be_given_twice_and_be_empty():
+    twice = checked(title_card="A", title="One", options={"title": "One"})
+    assert (twice.scene.title, twice.options.title) == ("One", "One")
+    assert checked(title_card="A", title="").scene.title is None
+    one, other = fingerprints_of([checked(title_card="A", title=text) for text in ("B", "C")])
+    assert one == other
+
+
 def test_a_long_title_card_is_a_fault_of_the_scene():
     with pytest.raises(InvalidScenesError, match=r"title_card: .*at most 500 characters"):
         checked(title_card="x" * 501)

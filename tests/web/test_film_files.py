@@ -17,7 +17,7 @@ async def test_a_film_has_a_cover_subtitles_in_webvtt_form_and_chapters(
         scenes = [
             {"name": "a", "image": image, "duration": 2, "transition": "crossfade"},
             {"name": "b", "image": image, "duration": 3, "options": {"title": "二 <&> 章"}},
-            {"name": "c", "image": image, "duration": 1},
+            {"name": "c", "image": image, "duration": 1, "title": "Three"},
         ]
         job = (await submit(http, *scenes, film=True, transition_seconds=0.1)).json()
         await finished(http, job)
@@ -59,5 +59,6 @@ async def check_chapters(http, url):
     assert answer.headers["content-type"] == "text/vtt; charset=utf-8"
     assert answer.text.startswith("WEBVTT\n\n")
     assert "00:00:01.900 --> 00:00:04.900\n二 &lt;&amp;&gt; 章" in answer.text
+    assert "00:00:04.900 --> 00:00:05.900\nThree" in answer.text
     cues = read_subtitles(answer.content).cues
     assert [(cue.start, cue.end) for cue in cues] == [(0, 2000), (1900, 4900), (4900, 5900)]

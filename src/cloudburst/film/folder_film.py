@@ -63,8 +63,8 @@ class ChapterSource(NamedTuple):
 
     @classmethod
     def of(cls, scene: Scene, voice_end: float = math.inf) -> Self:
-        """Return what the film takes from a scene; the title is its own one, else its name."""
-        title = scene.options.title or scene.name
+        """Return what the film takes from a scene."""
+        title = scene.title or scene.options.title or scene.name
         return cls(scene.name, title, scene.subtitle, scene.transition, voice_end)
 
 

@@ -30,6 +30,7 @@ from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
+from cloudburst.models.options.marks import TITLE
 from cloudburst.models.options.values import none_if_blank
 from cloudburst.models.problems import fault_code
 from cloudburst.models.scene import (
@@ -64,6 +65,7 @@ _EXPECTED_TYPES = {
     "name": "a text",
     "title_card": f"a text of at most {MAX_CARD_CHARACTERS} characters",
     "duration": DURATION,
+    "title": TITLE,
     "transition": f"one of {', '.join(get_args(Transition))}",
     "until": DURATION,
     "options": "a mapping of options to their values",

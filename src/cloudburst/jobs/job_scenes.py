@@ -60,7 +60,7 @@ class JobScene(BaseModel):
 _SCENES = (
     "SELECT number, json_extract(scene, '$.name') AS name, "
     "json_extract(scene, '$.image') AS image, "
-    "json_extract(scene, '$.options.title') AS title, "
+    "coalesce(json_extract(scene, '$.title'), json_extract(scene, '$.options.title')) AS title, "
     "json_extract(scene, '$.transition') AS transition FROM "
     "(SELECT number, scene FROM scenes WHERE job = ?1 UNION ALL "
     "SELECT key, value FROM jobs, json_each(request, '$.scenes') WHERE jobs.id = ?1)"

@@ -18,7 +18,9 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     field_serializer,
+    field_validator,
     model_validator,
 )
 
@@ -33,6 +35,7 @@ from cloudburst.models.locations import (
     WrittenLocation,
 )
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.options.marks import Title
 from cloudburst.models.options.values import OptionalLocation, none_if_blank
 
 # File name extension of covers.
@@ -208,6 +211,17 @@ class Scene(BaseModel):
     options: RenderOptions = RenderOptions()
     """Options of this scene. Those that are given replace the options of the run; the others are
     those of the run."""
+    title: Title = None
+    """Title of its chapter in a film, up to 200 characters; ``None`` for the option ``title``, else
+    the name. The option is stored in the video of the scene, too."""
+
+    @field_validator("title")
+    @classmethod
+    def _check_one_title(cls, title: str | None, info: ValidationInfo) -> str | None:
+        options: RenderOptions | None = info.data.get("options")
+        if title and options and options.title not in {None, title}:
+            raise ValueError(f"{title!r} and options.title {options.title!r}; expected one of them")
+        return title
 
     @model_validator(mode="after")
     def _check_one_of_each(self) -> Self:
