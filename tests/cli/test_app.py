@@ -30,7 +30,7 @@ from cloudburst.display.live_view import ShownRun
 from cloudburst.errors import CapacityError, CloudburstError, ConfigurationError, LaunchError
 from cloudburst.models.limits import Timeouts
 
-COMMAND = (sys.executable, "-m", "cloudburst.cli")
+COMMAND = (sys.executable, "-m", "cloudburst")
 STILL = ("--no-zoom", "--size", "480x270")
 """Options of videos that take little CPU time."""
 
@@ -263,6 +263,14 @@ def test_without_the_extra_it_says_what_to_install(
     assert done.returncode == 2
     line = f"cloudburst: this command needs {module}: pip install 'cloudburst-sdk[{extra}]'\n"
     assert done.stderr == line
+
+
+def test_python_m_cloudburst_is_the_command(folder: Path) -> None:
+    for arguments, code in ((["--help"], 0), (["rendr"], 2)):
+        words = [[*COMMAND, *arguments], [Path(sys.executable).with_name("cloudburst"), *arguments]]
+        module, command = (subprocess.run(each, capture_output=True, check=False) for each in words)
+        assert module.returncode == command.returncode == code
+        assert (module.stdout, module.stderr) == (command.stdout, command.stderr)
 
 
 @pytest.mark.few(1)

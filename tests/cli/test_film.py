@@ -21,7 +21,7 @@ from support.video_probe import probe
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
-COMMAND = (sys.executable, "-m", "cloudburst.cli")
+COMMAND = (sys.executable, "-m", "cloudburst")
 
 
 def cloudburst(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:

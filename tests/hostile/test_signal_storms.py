@@ -35,7 +35,7 @@ from cloudburst.blocking import execute_parallel_batches
 scenes = json.load(open(sys.argv[1]))
 execute_parallel_batches(scenes, scenes_per_batch=2, max_parallel_tasks=3, saving_dir=sys.argv[2])
 """
-CLI = ("-m", "cloudburst.cli", "render", "--backend", "fargate", "--workers", "3")
+CLI = ("-m", "cloudburst", "render", "--backend", "fargate", "--workers", "3")
 TOLD = re.compile(r"(?:up to )?(\d+) Fargate tasks? may still run. Stop them: cloudburst cleanup")
 
 

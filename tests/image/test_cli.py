@@ -161,7 +161,7 @@ def test_a_signal_ends_a_build_and_its_programs(offline, tmp_path, signum):
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "DOCKER_CONFIG": str(save_login(tmp_path, offline.options.base.partition("/")[0], login)),
     }
-    command = [sys.executable, "-m", "cloudburst.cli", "image", "build"]
+    command = [sys.executable, "-m", "cloudburst", "image", "build"]
     with subprocess.Popen([*command, "--base", offline.options.base], env=environ) as process:
         deadline = time.monotonic() + 30
         while not (started.exists() and (pid := started.read_text())):

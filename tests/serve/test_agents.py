@@ -14,7 +14,7 @@ LOCAL = ("--backend", "local")
 
 @pytest.mark.nightly
 async def test_signal_ends_the_process_of_an_agent_that_keeps_its_input_open(tmp_path, watch):
-    words = [sys.executable, "-m", "cloudburst.cli", "mcp", "--root", str(tmp_path), *LOCAL]
+    words = [sys.executable, "-m", "cloudburst", "mcp", "--root", str(tmp_path), *LOCAL]
     async with await anyio.open_process(words, env=os.environ | watch.environment) as process:
         hello = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
         await process.stdin.send(hello)

@@ -24,9 +24,9 @@ async def main():
 
 anyio.run(main)
 """
-RENDER = ("-m", "cloudburst.cli", "render", "--json", "--no-zoom")
+RENDER = ("-m", "cloudburst", "render", "--json", "--no-zoom")
 CLI = (*RENDER, "--backend", "fargate", "--workers", "3")
-RESUME = ("-m", "cloudburst.cli", "resume", "--json")
+RESUME = ("-m", "cloudburst", "resume", "--json")
 ENDED = 15.0
 """Seconds from a signal to the end of the process: it also waits for tasks to have stopped."""
 

@@ -47,7 +47,7 @@ class Standing:
 @contextmanager
 def standing_server(folder, *options, port=0, **variables):
     """Run a server in a folder until the end of the block."""
-    command = [sys.executable, "-m", "cloudburst.cli", "serve", "--port", str(port), *options]
+    command = [sys.executable, "-m", "cloudburst", "serve", "--port", str(port), *options]
     process = subprocess.Popen(
         command,
         cwd=folder,

@@ -182,7 +182,7 @@ def test_video_plays_and_what_is_printed_has_no_buttons(chromium, tmp_path):
     quadrants(320, 240).save(inputs / "a b.png")
     tone(inputs / "a b.wav", "-f", "wav", seconds=1)
     how = ["--backend", "local", "--size", "320x240", "--cover", "--quiet"]
-    command = [sys.executable, "-m", "cloudburst.cli", "render", inputs, "--to", out, *how]
+    command = [sys.executable, "-m", "cloudburst", "render", inputs, "--to", out, *how]
     subprocess.run(command, check=True)
     page = opened(chromium, out / "report.html")
     page.get_by_role("button", name="Play a b").click()

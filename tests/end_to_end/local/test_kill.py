@@ -48,7 +48,7 @@ async def main():
 anyio.run(main)
 """
 SCRIPT_COMMAND = [sys.executable, "-c", SCRIPT]
-CLI_COMMAND = [sys.executable, "-m", "cloudburst.cli", "render", "--json", "--backend", "local"]
+CLI_COMMAND = [sys.executable, "-m", "cloudburst", "render", "--json", "--backend", "local"]
 ENDS = {
     "SIGKILL": [signal.SIGKILL],
     "SIGINT": [signal.SIGINT],

@@ -21,7 +21,7 @@ SEEDS = range(30)
 SECONDS = {"long": 2.0, "middle": 1.0, "short": 0.5, "tiny": 0.3}
 SPAN = 2.0
 """Seconds that a run of them takes, roughly, from its first event on."""
-CLI = [sys.executable, "-m", "cloudburst.cli"]
+CLI = [sys.executable, "-m", "cloudburst"]
 RENDER = ["render", "--backend", "local", "--size", "426x240"]
 
 

@@ -1,4 +1,4 @@
-"""Entry point of ``python -m cloudburst.cli``, the same as ``cloudburst``."""
+"""Entry point of ``python -m cloudburst``, the same as ``cloudburst``."""
 
 import sys
 
