@@ -109,6 +109,12 @@ def test_the_protocol_of_the_public_image_is_accepted_and_not_listed(page):
         ("rendr", 'Unknown command "rendr". Did you mean "render"?'),
         ("render folder --wokers 3", "Unknown option: --wokers. Did you mean --workers?"),
         ("render folder --language klingon", 'Choose from: "chinese", "english".'),
+        ("plan x --zoom none", "--zoom: 'none'; expected --zoom or --no-zoom, without a value"),
+        ("plan x --portrait 1", "'1'; expected --portrait or --landscape, without a value"),
+        ("plan x --json yes", "--json: 'yes'; expected --json, without a value"),
+        ("tasks all", "'all'; expected no further argument cloudburst tasks --help shows"),
+        ("plan x --workers none", "--workers: none; expected a whole number"),
+        ("doctor --workers 2.5", "--workers: 2.5; expected a whole number"),
     ],
 )
 def test_errors_of_options_are_lines_without_a_box(words, line, capsys):

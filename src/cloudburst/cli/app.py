@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from rich.console import Console
 
 from cloudburst.cli.help_pages import HelpPages
@@ -113,7 +114,7 @@ def _run(argv: Sequence[str], console: Console) -> int:
     try:
         return app(list(argv)) or 0
     except CycloptsError as exc:
-        print_error(WordWrapped(safe_text(str(exc), "red")), console)
+        print_error(WordWrapped(safe_text(_usage_error(exc), "red")), console)
         if "render" in argv[:1] and "--resume" in argv:
             print_error("To resume a run: cloudburst resume --to FOLDER", console)
         return 2
@@ -132,6 +133,20 @@ def _run(argv: Sequence[str], console: Console) -> int:
         for output in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
         return _OUTPUT_GONE[exc.errno]
+
+
+def _usage_error(exc: CycloptsError) -> str:
+    """Return what is wrong with the words of a command, and where the valid ones are."""
+    text, words = str(exc), ("cloudburst", *(exc.command_chain or ()))
+    if isinstance(exc, UnusedCliTokensError) and exc.unused_tokens and exc.app:
+        found = exc.unused_tokens[0]
+        text = f"{found!r}; expected no further argument"
+        before = {word: before for before, word in pairwise(exc.root_input_tokens or ())}
+        for option in exc.app.assemble_argument_collection():
+            if before.get(found) in option.names:
+                expected = " or ".join(option.names)
+                text = f"{option.name}: {found!r}; expected {expected}, without a value"
+    return f"{text}\n{' '.join(words)} --help shows what is valid."
 
 
 def _with_whole_help(argv: Sequence[str]) -> Sequence[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from cloudburst.cli.options import RUN, Duration
+from cloudburst.cli.options import RUN, Duration, WholeNumber
 from cloudburst.client.backends import (
     SPOT,
     burst,
@@ -106,7 +106,7 @@ class WorkerOptions:
 class StandingOptions(WorkerOptions):
     """Command-line options for the backend, the workers and the bill of a server."""
 
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    workers: Annotated[WholeNumber | None, Parameter(validator=Number(gte=1))] = None
     """Workers at once. Default: one per core, at most 4."""
     owner_usd: Annotated[
         Decimal | None, Parameter(converter=_convert_usd, validator=Number(gt=0))

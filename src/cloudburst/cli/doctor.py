@@ -19,7 +19,7 @@ from rich.text import Text
 
 from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.options import s3_folders
+from cloudburst.cli.options import WholeNumber, s3_folders
 from cloudburst.cli.output import print_output, write_json
 from cloudburst.display.terminal_texts import advice_text, safe_text
 from cloudburst.display.texts import pluralize
@@ -36,7 +36,7 @@ _SIGNS = {
 
 def doctor_command(
     *,
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    workers: Annotated[WholeNumber | None, Parameter(validator=Number(gte=1))] = None,
     tier: Annotated[str, Parameter(metavar="SIZE")] = Tier.STANDARD.name,
     address: Annotated[str | None, Parameter(name="--from", metavar="ADDRESS")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,

@@ -18,7 +18,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from cloudburst.cli.options import Delay
+from cloudburst.cli.options import Delay, WholeNumber
 from cloudburst.cli.output import OutputConsole
 from cloudburst.display.terminal_texts import safe_text
 from cloudburst.display.texts import pluralize
@@ -38,7 +38,7 @@ def emulate_command(
     *,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
     worker: Annotated[str | None, Parameter(metavar="COMMAND")] = None,
-    tasks: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    tasks: Annotated[WholeNumber | None, Parameter(validator=Number(gte=1))] = None,
     provisioning: Delay = 1.0,
     pending: Delay = 5.0,
     registry: bool = False,

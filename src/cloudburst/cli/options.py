@@ -157,7 +157,7 @@ Quiet: TypeAlias = Annotated[bool, Parameter(name=("--quiet", "-q"), negative=()
 class RunOptions:
     """Command-line options for the number of workers and the form of the output."""
 
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    workers: Annotated[WholeNumber | None, Parameter(validator=Number(gte=1))] = None
     """Workers at once. Default: one per core, at most 4."""
     json: Annotated[bool, Parameter(negative=())] = False
     """Print events as lines of JSON, the report last."""

@@ -18,7 +18,7 @@ from rich.text import Text
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.look_options import HiddenLooks, LookOptions
-from cloudburst.cli.options import RUN, FilmFlags, scenes_of
+from cloudburst.cli.options import RUN, FilmFlags, WholeNumber, scenes_of
 from cloudburst.cli.output import print_output, write_json
 from cloudburst.cli.render import film_arguments
 from cloudburst.cli.result import RunRequest
@@ -48,7 +48,7 @@ def plan_command(
     backend: BackendOptions | None = None,
     video: HiddenLooks = None,
     film: Annotated[FilmFlags | None, Parameter(show=False)] = None,
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1), group=RUN)] = None,
+    workers: Annotated[WholeNumber | None, Parameter(validator=Number(gte=1), group=RUN)] = None,
     json: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
 ) -> int:
     """Predict how long rendering would take and what it would cost. Starts nothing.

@@ -18,7 +18,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.options import Duration
+from cloudburst.cli.options import Duration, WholeNumber
 from cloudburst.cli.output import OutputConsole, print_output, write_json
 from cloudburst.display.terminal_texts import safe_text
 from cloudburst.display.texts import first_line, format_duration, format_usd, pluralize
@@ -215,7 +215,7 @@ def logs_command(
     *,
     follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative=())] = False,
     lines: Annotated[
-        int | None, Parameter(name=("--lines", "-n"), validator=Number(gte=0, lte=10_000))
+        WholeNumber | None, Parameter(name=("--lines", "-n"), validator=Number(gte=0, lte=10_000))
     ] = None,
 ) -> int:
     """Print the log lines of all containers of a task, even of a task that has stopped.
