@@ -51,7 +51,7 @@ arguments with defaults and are kept as attributes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
@@ -121,6 +121,10 @@ FaultCode: TypeAlias = Literal[
 """Kind of a fault, for programs; ``cloudburst.models.problems`` has the fix of each one."""
 
 
+_MAX_REPEATED = 60
+"""Maximum number of characters of a valid value's description that is repeated for each fault."""
+
+
 class SceneFault(NamedTuple):
     """Problem of one scene that was found before the run began."""
 
@@ -141,11 +145,20 @@ class SceneFault(NamedTuple):
         return f"{place}{self.field}: {self.found}; expected {self.expected}"
 
 
+def without_repeats(faults: Iterable[SceneFault]) -> Iterator[SceneFault]:
+    """Yield faults for people, each long description of valid values only once."""
+    said = set[str]()
+    for fault in faults:
+        yield fault._replace(expected="as above") if fault.expected in said else fault
+        if len(fault.expected) > _MAX_REPEATED:
+            said.add(fault.expected)
+
+
 class InvalidScenesError(ConfigurationError):
     """Error that lists every problem of every scene. Nothing was started."""
 
     def __init__(self, message: str = "", *, faults: Sequence[SceneFault] = ()) -> None:
-        super().__init__(message or "\n".join(map(str, faults)))
+        super().__init__(message or "\n".join(map(str, without_repeats(faults))))
         self.faults = tuple(faults)
 
 

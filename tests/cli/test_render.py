@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from cloudburst.cli import main
 from cloudburst.cli.options import RunOptions, json_display, no_display
 from cloudburst.cli.render import interrupt_handler, render
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
@@ -24,6 +25,7 @@ from cloudburst.display.displays import OpenDisplay, line_display, screen_displa
 from cloudburst.display.live_view import ShownRun
 from cloudburst.errors import InvalidScenesError, LaunchError
 from cloudburst.events import FilmCompleted
+from cloudburst.inputs.preflight import check_scenes
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -334,3 +336,19 @@ async def test_quiet_does_not_wait_for_a_bill_that_it_does_not_print(
     with anyio.fail_after(15):
         outcome = await rendered(request, no_display, options=options)
     assert outcome.exit_code == 0
+
+
+def test_five_faults_of_one_cause_show_the_list_of_formats_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 36)).save("a.png")
+    Path("s.srt").write_text("{}")
+    scene = {"image": "a.png", "duration": 2, "subtitle": "s.srt"}
+    Path("in.json").write_text(json.dumps([scene | {"name": f"{n}"} for n in range(5)]))
+    assert main(["render", "in.json", "--backend", "local"]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.count("SubRip") == 1
+    assert shown.count("expected as above") == 4
+    with pytest.raises(InvalidScenesError) as caught:
+        check_scenes(json.loads(Path("in.json").read_text()), RenderOptions(), Limits())
+    assert str(caught.value).count("SubRip") == 1
+    assert len({fault.expected for fault in caught.value.faults}) == 1

@@ -148,6 +148,39 @@ def test_the_summary_keeps_within_any_screen(width: int, count: int) -> None:
     assert "Videos in " in whole
 
 
+def test_the_same_advice_for_several_failures_is_shown_once_and_speaks_of_no_request() -> None:
+    errors = {"a": "too dark", "b": "too loud", "c": "too long"}
+    scenes = [
+        SceneReport(scene=name, error=f"InvalidScenesError: {error}")
+        for name, error in errors.items()
+    ]
+    lines = text(summary(report(*scenes, status=Status.FAILED)), 80)
+    advice = "What to do: correct the faults, and try again"
+    assert [line.strip() for line in lines[:7]] == [
+        "1 scene failed: too dark",
+        "a",
+        "1 scene failed: too loud",
+        "b",
+        "1 scene failed: too long",
+        "c",
+        advice,
+    ]
+    shown = ShownRun()
+    printed = list[str]()
+    for name, error in errors.items():
+        shown.view.add(name)
+        kind = "InvalidScenesError"
+        event = SceneFailed(at=1, scene=name, kind=kind, message=error, retryable=False)
+        shown.view.apply(event)
+        printed += text(failure_line(event, shown), 80)
+    assert printed == [
+        "a: failed: too dark",
+        f"  {advice}",
+        "b: failed: too loud",
+        "c: failed: too long",
+    ]
+
+
 def test_names_and_messages_cannot_play_with_the_terminal() -> None:
     assert str(safe_text("a\x1b[31mb\rc")) == "a�[31mb�c"
     lines = text(summary(report(SceneReport(scene="[red]x[/red]", error="\x1b]0;title\x07"))))

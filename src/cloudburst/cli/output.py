@@ -26,6 +26,7 @@ from cloudburst.errors import (
     InvalidScenesError,
     OutputExistsError,
     SceneFault,
+    without_repeats,
 )
 from cloudburst.models.problems import fix_of
 
@@ -120,8 +121,8 @@ def describe_error(error: CloudburstError) -> RenderableType:
 
 
 def _describe_faults(faults: tuple[SceneFault, ...]) -> Group:
-    lines: list[RenderableType] = []
-    for scene, group in groupby(faults[:_MAX_ERRORS_SHOWN], key=lambda fault: fault.scene):
+    lines, shown = list[RenderableType](), without_repeats(faults[:_MAX_ERRORS_SHOWN])
+    for scene, group in groupby(shown, key=lambda fault: fault.scene):
         if scene:
             lines += [safe_text(scene, "bold"), Padding.indent(_fault_table(group), 2)]
         else:  # a fault of the whole run

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import TypeAlias, assert_never
 
 import anyio
@@ -256,8 +257,11 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
 
 
 def _fix(event: FailureEvent, shown: ShownRun) -> str:
-    """Return what to do if this is the first scene with its cause that is not tried again."""
+    """Return what to do, at the first scene that is not tried again, and not twice the same."""
     group = shown.view.failures[key_of(event)]
+    before = takewhile(lambda one: one is not group, shown.view.failures.values())
+    if any(one.fix == group.fix and one.scenes for one in before):
+        return ""
     is_first = isinstance(event, SceneFailed) and group.scenes[0] == event.scene
     is_final = is_first or isinstance(event, FilmFailed)
     return say("What to do: {}", say(group.fix)) if is_final and group.fix else ""

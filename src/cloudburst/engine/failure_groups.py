@@ -33,6 +33,8 @@ class FailureGroup:
     scenes: list[str] = field(default_factory=list[str])
     """Scenes that failed."""
     tasks: list[str] = field(default_factory=list[str])
+    fix_follows: bool = False
+    """True if a later failure says what to do."""
 
     @property
     def code(self) -> str:
@@ -46,9 +48,9 @@ class FailureGroup:
 
     @property
     def fix(self) -> str:
-        """What to do; empty if the message says all."""
+        """What to do; empty if the message or a later failure says it."""
         fix = fix_of(self.text.partition(": ")[0])
-        return "" if fix in self.message else fix
+        return "" if fix in self.message or self.fix_follows else fix
 
 
 def failures_progress(groups: Iterable[FailureGroup]) -> Iterator[RunFailure]:
@@ -66,7 +68,10 @@ def failures_progress(groups: Iterable[FailureGroup]) -> Iterator[RunFailure]:
 
 
 def failures_of(report: Report) -> list[FailureGroup]:
-    """Return the failures of a report, grouped by cause; failures of scenes come first."""
+    """Return the failures of a report, grouped by cause; failures of scenes come first.
+
+    Of failures with the same fix, only the last one has it.
+    """
     found: dict[str, FailureGroup] = {}
     for entry in report.scenes:
         if entry.error is not None:
@@ -80,6 +85,9 @@ def failures_of(report: Report) -> list[FailureGroup]:
                 failure = found.setdefault(key, FailureGroup(worker.error))
                 if worker.task:
                     failure.tasks.append(short_task(worker.task))
+    last = {failure.fix: failure for failure in found.values() if failure.scenes}
+    for failure in found.values():
+        failure.fix_follows = failure is not last.get(failure.fix, failure)
     return list(found.values())
 
 

@@ -26,7 +26,7 @@ FIXES: Mapping[str, str] = {
     "no_font": "name a font with these characters in the option font, or install one",
     "contradiction": "remove one of the fields that exclude each other",
     "invalid": "correct the value",
-    "invalid_scenes": "correct the faults, and send the request again",
+    "invalid_scenes": "correct the faults, and try again",
     "output_exists": "use another name or folder, or overwrite the videos",
     "output_claimed": "wait for the other run, or use another folder",
     "busy": "wait for earlier scenes, or send fewer",
