@@ -56,6 +56,8 @@ _CARD_COLOUR = "#14213d"
 # Largest height of the letters of a title card, relative to those of subtitles, and the factor by
 # which it is reduced until the text fits into `_CARD_SHARE` of the height of the video.
 _MAX_CARD_SCALE, _CARD_STEP, _CARD_SHARE = 2.0, 0.95, 0.8
+# Smallest height of letters to which a title card is reduced so that no word is broken.
+_WHOLE_WORDS_SCALE = 0.7
 # Number of ignored features of the subtitles that a warning names.
 MAX_NAMED_FEATURES = 12
 # Centre of the picture as a position of a cue.
@@ -181,8 +183,7 @@ def _card_scale(text: str, style: SubtitleStyle, letters: Letters, height: int) 
         room = style.room / scale
         lines = layout(text, bold=style.bold, room=room, letters=letters)
         fits = len(lines) * style.size * scale <= _CARD_SHARE * height
-        # A word is broken only if it would need letters smaller than those of subtitles.
-        if fits and (widest <= room or scale < 1):
+        if fits and (widest <= room or scale < _WHOLE_WORDS_SCALE):
             return scale
         scale *= _CARD_STEP
 

@@ -36,8 +36,10 @@ WORD_BOX_PADDING_SHARE, WORD_BOX_INSET_SHARE, WORD_BOX_OUTLINES = 0.08, 0.1, 1.5
 _HIGHLIGHT_COLOURS = {"color": "#ffd60a", "grow": "#ffd60a", "box": "#1f6feb"}
 # Width that is added between words if the current word grows, as a share of the line height.
 _GROWTH_SPACING = 0.12
-# Default font sizes of landscape and other videos: of sentences, and of a few words at a time.
-_FONT_SIZES, _FONT_SIZES_OF_WORDS = (20, 60), (36, 110)
+# Default font sizes of landscape and other videos: of sentences, and of a few words at a time. On
+# a phone, whose screen is about 360 points wide, the letters of a portrait video then have an em of
+# 19 and 30 points.
+_FONT_SIZES, _FONT_SIZES_OF_WORDS = (20, 84), (36, 132)
 
 
 class Highlight(NamedTuple):

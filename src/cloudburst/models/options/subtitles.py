@@ -167,10 +167,10 @@ class SubtitleOptions(BaseModel):
     location if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. ``None``: Noto Sans
     CJK SC."""
     font_size: int | None = Field(
-        default=None, ge=8, le=120, description="a whole number from 8 to 120"
+        default=None, ge=8, le=200, description="a whole number from 8 to 200"
     )
-    """Height of a subtitle line, from 8 to 120; by default 20 in landscape, 60 in portrait and
-    square, or 36 and 110 with `words_at_once`. The unit is that of the public image: 1/288 of the
+    """Height of a subtitle line, from 8 to 200; by default 20 in landscape, 84 in portrait and
+    square, or 36 and 132 with `words_at_once`. The unit is that of the public image: 1/288 of the
     height of a landscape video (20 is 75 of 1080 pixels), and 1/1080 of the width of a portrait or
     square video."""
     text_color: Colour = Field(default="#ffffff", description=COLOUR)
