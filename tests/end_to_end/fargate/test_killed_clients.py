@@ -21,6 +21,7 @@ from cloudburst import Timeouts
 from cloudburst.aws.fargate.run_registry import registered_runs
 from support.fault_mixes import ATTEMPTS, drawn
 from support.killable_render import rendering, stopped
+from support.output_files import files_of_client
 from support.run_invariants import EXACT, PARTS, bill
 
 pytestmark = [
@@ -150,7 +151,7 @@ def hold_videos(report, events, names, told, out):
     assert told <= {event["scene"] for event in done if event["skipped"]}
     videos = [entry["video"] for entry in report["scenes"]]
     assert [video["scene"] for video in videos] == names
-    assert {path.name for path in out.iterdir()} == {f"{n}.mp4" for n in names} | {".cloudburst"}
+    assert {path.name for path in out.iterdir()} == files_of_client(names)
     for video in videos:
         content = (out / f"{video['scene']}.mp4").read_bytes()
         assert len(content) == video["size"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.marked_processes import Watch
+from support.output_files import files_of_command
 from support.sample_media import quadrants, tone
 from support.video_probe import probe
 
@@ -133,7 +134,7 @@ def code_of(program: str, ending: str) -> int:
     return -signum if ending == "SIGKILL" or program == "script" else 128 + signum
 
 
-@pytest.mark.nightly
+@pytest.mark.few(1)
 @pytest.mark.parametrize("ending", ENDS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed(ending, seed, scenes, watch, tmp_path):
@@ -175,6 +176,5 @@ def test_killed(ending, seed, scenes, watch, tmp_path):
     done = subprocess.run(again, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert check_videos(out) == set(SECONDS)
-    there = {path.name for path in out.iterdir()} - {".cloudburst"}
-    assert there == {f"{name}.mp4" for name in SECONDS}, case
+    assert {path.name for path in out.iterdir()} == files_of_command(SECONDS), case
     assert not list(watch.temp.iterdir()), case

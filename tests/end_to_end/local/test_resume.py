@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.output_files import files_of_command
 from support.sample_media import quadrants, tone
 from support.video_probe import probe
 
@@ -100,8 +101,7 @@ def test_killed_and_resumed(seed, scenes, watch, tmp_path):
     assert stamps(out, told) == before, "what was done is not touched"
     for name, seconds in SECONDS.items():
         probe(out / f"{name}.mp4").check(size=(426, 240), seconds=seconds)
-    there = {path.name for path in out.iterdir()}
-    assert there == {f"{name}.mp4" for name in SECONDS} | {".cloudburst", "report.html"}
+    assert {path.name for path in out.iterdir()} == files_of_command(SECONDS)
 
 
 @pytest.mark.nightly
