@@ -28,8 +28,8 @@ def encode_losslessly() -> None:
     """Replace functions so that the renderer encodes without loss."""
     configure = encoder.configure
 
-    def lossless(context: Any, form: Any, _quantizer: int = 0, *, still: bool = False) -> None:
-        configure(context, form, 0, still=still)
+    def lossless(context: Any, form: Any, _quantizer: int = 0, **options: Any) -> None:
+        configure(context, form, 0, **options)
 
     _ENCODER.configure = lossless
     # A lossless video of noise has 130 MB per second, and takes several times as long.

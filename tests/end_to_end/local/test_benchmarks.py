@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from cloudburst.service.job_output import ChildLine
 from support.project import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(100)]
@@ -17,6 +18,18 @@ BENCHMARKS = ROOT / "benchmarks"
 def run(name, *arguments, seconds=90):
     command = [sys.executable, str(BENCHMARKS / name), *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
+
+
+def test_the_service_understands_the_fake_render_process(tmp_path):
+    (tmp_path / "job.json").write_text("{}")
+    program = BENCHMARKS / "fake_render/render_process.py"
+    command = [sys.executable, "-I", "-S", program, "0.01", "5000", tmp_path / "times", tmp_path]
+    # It ends all processes of its group when its standard input is closed.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        lines = [ChildLine.model_validate_json(line) for line in process.stdout]
+    assert lines[-1].done.size == (tmp_path / "video.mp4").stat().st_size == 5000
 
 
 @pytest.mark.nightly
