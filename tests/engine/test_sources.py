@@ -43,6 +43,14 @@ async def slow(names, seconds, *, came=None):
         yield name
 
 
+async def first_video(run):
+    """Return the event of the first video; trio reports generators that are not used up."""
+    async for event in run:
+        if isinstance(event, SceneCompleted):
+            return event
+    raise AssertionError("the run has no video")
+
+
 @asynccontextmanager
 async def rendering(cloud, source=None, limits=None, **more):
     async with (
@@ -55,7 +63,7 @@ async def rendering(cloud, source=None, limits=None, **more):
 async def test_the_first_video_is_done_before_the_last_scene_has_come():
     cloud, came = FakeCloud(boot=30, encode=5), []
     async with rendering(cloud, slow("abcdef", 20, came=came)) as run:
-        first = await anext(event.at async for event in run if isinstance(event, SceneCompleted))
+        first = (await first_video(run)).at
         assert (await run.report()).status is Status.INTERRUPTED
         report = await run.until_done()
     assert first < came[-1][1]
@@ -146,7 +154,7 @@ async def test_a_run_that_is_left_early_closes_its_generator(waits):
 
     limits = Limits(workers=1, queued_scenes=1)
     async with engine(cloud, limits=limits) as e, e.open_source(source()) as run:
-        await anyio.sleep(100)
+        await anyio.sleep(95)  # between two periodic decisions, after which the source is asked
     assert ends == (["began"] if waits == "in the source" else ["began", "waited"])
     assert not cloud.running
     assert (await run.report()).status is Status.INTERRUPTED
@@ -521,7 +529,7 @@ async def test_a_run_left_before_its_end_says_why_it_has_no_film():
     journal, maker, first = MemoryJournal(), Maker(), process(source_ended=False)
     more = {"journal": journal, "process": first, "film": maker}
     async with rendering(FakeCloud(), slow("abc", 10), **more) as run:
-        await anext(event async for event in run if isinstance(event, SceneCompleted))
+        await first_video(run)
     report = await run.report()
     assert report.film_error == "no film was made, because the run was left before its end"
     assert journal.of(ProcessEntry) == [first]
