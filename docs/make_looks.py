@@ -135,6 +135,7 @@ LOOKS: Mapping[str, Sequence[Look]] = {
         style("english", "--no-background-box --language english"),
         style("font", "--font 'Noto Sans CJK TC' --font-size 30"),
         style("colours", "--no-background-box --text-color '#ffd84a' --outline-width 0.1"),
+        style("uppercase", "--no-background-box --uppercase"),
         style("outline-colour", "--no-background-box --outline-color '#b03030'"),
         style("shadow", "--no-background-box --shadow 0.12 --shadow-color '#000000c0'"),
         style("box", "--box-color '#1f3c88d0' --box-padding 0.6,0.3 --box-radius 0.5"),

@@ -89,6 +89,7 @@ VALUES = [
     ),
     *(Bad("caption", value, "classic, karaoke or pop") for value in ("", "Pop", "tiktok", 1, [])),
     *(Bad("bold", value, BOOL) for value in ("", "heavy", 2)),
+    *(Bad("uppercase", value, BOOL) for value in ("", "small", 2, None)),
     *(Bad("language", value, "chinese or english") for value in ("", "en", "English", None)),
     *(Bad("background_box", value, BOOL) for value in ("", "blue", 2, None)),
     *(Bad("background_opacity", value, "0 (black) to 1") for value in ("", -0.1, 1.1, "nan")),

@@ -56,6 +56,8 @@ def test_a_fault_names_scene_field_text_file_and_what_would_be_right(make):
     [
         (GREEK, {}, "Greek characters that no font has: "),
         (GREEK, {"font": "Noto Sans CJK KR"}, "Greek characters that no font has: "),
+        ("ÿ", {"uppercase": True}, "Latin characters that no font has: "),
+        ("ÿ", {}, None),
         (CHINESE, {}, None),
         (EMOJI, {}, None),
         ("Text", {}, None),

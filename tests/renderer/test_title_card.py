@@ -83,6 +83,11 @@ def test_the_look_is_that_of_the_options(tmp_path):
     assert large[3] - large[1] > 2 * (usual[3] - usual[1])
 
 
+def test_the_text_of_a_card_may_be_in_capital_letters(tmp_path):
+    capitals = card(tmp_path, "Die Straße", replace(SMALL, uppercase=True))
+    assert capitals.tobytes() == card(tmp_path, "DIE STRASSE").tobytes()
+
+
 def test_a_card_does_not_move(tmp_path):
     scene = loaded(tmp_path, "Still", replace(SMALL, effects=tuple(SMALL.effects)))
     assert not scene.costly

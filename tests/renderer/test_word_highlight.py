@@ -14,7 +14,7 @@ from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.planes import bt709
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
-from support.render_job import lay_job, load_here, rendered_here
+from support.render_job import drawn_lumas, lay_job, load_here, rendered_here
 from support.substation import ass, dialogue
 from support.video_probe import frame
 
@@ -119,6 +119,21 @@ def test_letters_that_have_a_colour_of_their_own():
     _, *layers = painted(found, 2, highlight="color", **RED)
     colours = [layer.colour for layer in layers]
     assert colours == [bt709(0, 255, 0), bt709(255, 0, 0)]
+
+
+def test_words_in_capital_letters_have_the_times_of_the_text(tmp_path):
+    text = "WEBVTT\n\n00:00.000 --> 00:01.000\n<i>Große <00:00.400>{} <00:00.700>fünf</i>\n"
+    pictures = []
+    for name, (word, uppercase) in {"a": ("Maße", True), "b": ("MASSE", False)}.items():
+        (tmp_path / name).mkdir()
+        written = text.format(word)
+        if not uppercase:
+            written = written.replace("Große", "GROSSE").replace("fünf", "FÜNF")
+        options = {"highlight": "box", "uppercase": uppercase}
+        lay_job(tmp_path / name, size="480x270", subtitle=written, **options)
+        pictures.append([one.tobytes() for one in drawn_lumas(tmp_path / name, 30, 6, 15, 25)])
+    assert pictures[0] == pictures[1]
+    assert len(set(pictures[0])) == 3
 
 
 @pytest.mark.parametrize("options", [{}, {"highlight": "none"}, {"highlight_color": "#ff0000"}])

@@ -52,6 +52,7 @@ OPTIONS: Mapping[str, Option] = {
     "caption": Option("pop", ("--caption", "pop")),
     "language": Option("english", ("--language", "english")),
     "bold": Option(False, ("--no-bold",)),
+    "uppercase": Option(True, ("--uppercase",)),
     "background_box": Option(False, ("--no-background-box",)),
     "background_opacity": Option(0.5, ("--background-opacity", "0.5")),
     "font": Option("own.ttf", ("--font", "own.ttf"), Path("own.ttf")),

@@ -234,6 +234,8 @@ def _checked_scene(
         texts["subtitle"] = f": {subtitle}", files["subtitle", subtitle].facts.characters
     if film is not None:
         texts["film_subtitle"] = f": {film.film_subtitle}", film.subtitle_characters
+    if options.uppercase:
+        texts = {name: (place, letters.upper()) for name, (place, letters) in texts.items()}
     all_characters = "".join(characters for _, characters in texts.values())
     fonts, has_glyph = search.complete(entry.options.fonts().values(), all_characters)
     for name, (place, characters) in texts.items():

@@ -72,6 +72,7 @@ class JobOptions:
 
     language: Language = "chinese"
     bold: bool | None = None
+    uppercase: bool = False
     background_box: bool = True
     background_opacity: float = 0.2
     font: tuple[str, ...] = ("Noto Sans CJK SC",)

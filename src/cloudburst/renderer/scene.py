@@ -14,6 +14,7 @@ from PIL import Image
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
+from cloudburst.media.subtitles.cues import with_capitals
 from cloudburst.models.video_format import Effect, VideoFormat, video_size
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.fades import FadedStillVideo, FadedTrack, Fades, plan_fades
@@ -139,6 +140,7 @@ def _load_fonts(folder: Path, job: RenderJob, announce: Announce) -> list[Font]:
 
 def _draw_title_card(text: str, options: JobOptions, fonts: Sequence[Font]) -> FittedPicture:
     size = video_size(options.size, upright=bool(options.is_portrait))
+    text = text.upper() if options.uppercase else text
     outline = options.outline_width or 0.0
     plain = replace(
         options,
@@ -227,6 +229,8 @@ def _read_subtitles(
     try:
         with path.open("rb") as file:
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
+        if job.options.uppercase:
+            cues = [*map(with_capitals, cues)]
         start, end = (1000 * frame // video_format.fps for frame in ends)
         drawn = [cue for cue in cues if cue.end > start and cue.start < end]
         # The place of a cue depends on those that were shown when it appeared, and their places on

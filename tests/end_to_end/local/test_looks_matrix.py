@@ -67,6 +67,7 @@ PARAMETERS = {
     "fade_out": Parameter(("0", "0.2", "10")),
     "caption": Parameter(("default", "classic", "karaoke", "pop"), SHOWN),
     "bold": Parameter(("default", "true"), SHOWN),
+    "uppercase": Parameter(("true", "false"), SHOWN),
     "language": Parameter(("chinese", "english"), SHOWN),
     "font": Parameter(("default", "Noto Sans CJK JP", "file"), SHOWN),
     "font_size": Parameter(("default", "8", "60"), SHOWN),

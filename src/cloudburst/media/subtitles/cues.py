@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from cloudburst.media.input_error import InvalidInputError
@@ -64,6 +65,14 @@ class Cue(NamedTuple):
     words: tuple[Word, ...] = ()
     """Words of the text whose times are known, in the order of the text. A word does not begin
     before the previous one has ended, and all of them lie within the time of the cue."""
+
+
+def with_capitals(cue: Cue) -> Cue:
+    """Return a cue in capital letters, of which a letter may have several, such as ``SS``."""
+    letters = [letter.upper() for letter in cue.text]
+    places = [0, *accumulate(map(len, letters))]
+    words = (word._replace(first=places[word.first], last=places[word.last]) for word in cue.words)
+    return cue._replace(text="".join(letters), words=tuple(words))
 
 
 class Subtitles(NamedTuple):

@@ -145,6 +145,8 @@ class SubtitleOptions(BaseModel):
     can show Chinese characters and Latin letters."""
     bold: bool | None = Field(default=None, description="true or false")
     """True for bold letters. ``None``: as `language` says."""
+    uppercase: bool = Field(default=False, description="true or false")
+    """True for capital letters, also in title cards."""
     background_box: bool = Field(default=True, description="true or false")
     """True for a box behind the subtitles, false for an outline around the letters."""
     background_opacity: float = Field(

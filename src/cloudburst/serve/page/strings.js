@@ -260,6 +260,7 @@ export const STRINGS = {
   "option.caption": ["Named look", "预设"],
   "option.language": ["Style of the language", "语言风格"],
   "option.bold": ["Bold", "粗体"],
+  "option.uppercase": ["Capital letters", "大写字母"],
   "option.background_box": ["Box behind the text", "文字底色"],
   "option.background_opacity": ["Transparency of the box", "底色透明度"],
   "option.font": ["Font", "字体"],
