@@ -53,6 +53,11 @@ def env_without(word):
     write_env("".join(line for line in lines if word not in line))
 
 
+def env_with(line):
+    """Add a line to ``.env``."""
+    write_env(f"{Path('.env').read_text('utf-8')}{line}\n")
+
+
 async def who():
     """Who AWS says we are."""
     return await FargateOperationV1().check_aws_account_validity()
@@ -290,16 +295,49 @@ async def test_docker_image(monkeypatch):
             assert container["image"] == (public if image == "public" else image)
 
 
-@pytest.mark.parametrize("key", [None, "fixed-key-0123456789"])
-async def test_video_api_auth_key(emulated, scenes, monkeypatch, key):
-    if key:
-        monkeypatch.setenv("VIDEO_API_AUTH_KEY", key)
+KEY = "fixed-key-0123456789"
+ACCOUNT_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def set_in_environment(monkeypatch, variables, *names):
+    """Move these variables from ``.env`` to the environment."""
+    for name in names:
+        monkeypatch.setenv(name, variables[name])
+        env_without(name)
+
+
+@pytest.mark.parametrize("place", ["", ".env", "environment"])
+async def test_video_api_auth_key(emulated, scenes, monkeypatch, place):
     with emulated() as aws:
+        if place == "environment":
+            set_in_environment(monkeypatch, aws.environment, *ACCOUNT_KEYS)
+            monkeypatch.setenv("VIDEO_API_AUTH_KEY", KEY)
+        elif place:
+            env_with(f"VIDEO_API_AUTH_KEY={KEY}")
         for _ in range(2):
             assert (await FargateOperationV1().execute_batch(scenes(1))).success
-        sent = [task.environment["AUTHENTICATION_KEY"] for task in aws.tasks]
-    assert len(set(sent)) == (1 if key else 2)
-    assert not key or set(sent) == {key}
+        sent = {task.environment["AUTHENTICATION_KEY"] for task in aws.tasks}
+    assert sent == {KEY} if place else len(sent) == 2
+
+
+@pytest.mark.parametrize("named", ["keys", "role"])
+async def test_a_key_of_the_environment_does_not_go_to_tasks_of_an_account_in_a_file(
+    emulated, monkeypatch, caplog, named
+):
+    """The file may be part of a folder from somebody else."""
+    monkeypatch.setenv("VIDEO_API_AUTH_KEY", KEY)
+    with emulated() as aws:
+        if named == "role":
+            set_in_environment(monkeypatch, aws.environment, *ACCOUNT_KEYS)
+            env_with(f"AWS_ROLE_ARN={ROLE}")
+        async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
+            assert backend.new_secrets().key not in {"", KEY}
+        async with fargate(Settings(auth_key=KEY))(Timeouts(), Tier.STANDARD) as backend:
+            assert backend.new_secrets().key == KEY, "what a program passes is for this account"
+    (line,) = [r.getMessage() for r in caplog.records if "random keys" in r.getMessage()]
+    assert "VIDEO_API_AUTH_KEY is not from the file of AWS_" in line
+    assert line.endswith("in .env, so it may be for others")
+    assert KEY not in caplog.text
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(None, 900), ("2", 120)])

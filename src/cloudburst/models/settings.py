@@ -159,6 +159,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
     _file: str = PrivateAttr(default="")
     _fields_of_file: frozenset[str] = PrivateAttr(default=frozenset())
+    _fields_of_environment: frozenset[str] = PrivateAttr(default=frozenset())
 
     if not TYPE_CHECKING:  # type checkers and editors derive the parameters from the fields
 
@@ -183,6 +184,10 @@ class Settings(BaseSettings):
                 raise ConfigurationError(f"{_env_file}: {exc}") from exc
             self._file = str(_env_file)
             self._fields_of_file = frozenset(found)
+            given = (
+                name for name in self.model_fields_set if values.keys().isdisjoint(_names(name))
+            )
+            self._fields_of_environment = frozenset(given) - self._fields_of_file
 
     # Credentials. Without keys and profile, boto's own chain applies: SSO, instance roles…
     access_key_id: str | None = _named("AWS_ACCESS_KEY_ID", "access_key_id")
@@ -289,6 +294,10 @@ class Settings(BaseSettings):
     def is_from_file(self, field: str) -> bool:
         """Return whether the value of a field is from ``.env``."""
         return field in self._fields_of_file
+
+    def is_from_environment(self, field: str) -> bool:
+        """Return whether the value of a field is from an environment variable."""
+        return field in self._fields_of_environment
 
     def origin(self, field: str) -> str:
         """Return the variable of a field, with the file that sets it; empty if it is not set."""

@@ -54,6 +54,9 @@ NONEXISTENT_TASK = "0" * 32
 """Id that no task has. Describing a task with this id shows whether the cluster exists and whether
 the credentials allow the call."""
 
+# Fields of `Settings` that decide whose tasks they are. A file with them may be a stranger's.
+_ACCOUNT_FIELDS = ("access_key_id", "secret_access_key", "role_arn")
+
 
 @asynccontextmanager
 async def open_fargate(
@@ -196,6 +199,11 @@ async def _secrets_factory(settings: Settings, definition: TaskDefinition) -> Ca
         module = "cloudburst.workers.http.certificates"
         new_secrets = (await to_thread.run_sync(import_module, module)).new_secrets
     if settings.auth_key is None:
+        return new_secrets
+    account = next(filter(settings.is_from_file, _ACCOUNT_FIELDS), None)
+    if account is not None and settings.is_from_environment("auth_key"):
+        msg = "tasks get random keys: %s is not from the file of %s, so it may be for others"
+        logger.warning(msg, settings.origin("auth_key"), settings.origin(account))
         return new_secrets
     key = settings.auth_key.get_secret_value()
     return lambda: replace(new_secrets(), key=key)
