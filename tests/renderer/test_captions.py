@@ -151,6 +151,31 @@ def test_no_gap_between_chinese_words_shows_where_the_current_word_ends():
     assert expected[0] == pytest.approx(letters.em + 6)
 
 
+@pytest.mark.parametrize(
+    ("family", "text", "others", "expected"),
+    [
+        ("SC", "直った！", (), "JP"),
+        ("SC", "直！", ("走れ、", "走れ。"), "JP"),  # as the other texts of the file
+        ("SC", "直！", (), "SC"),
+        ("SC", "鲜の每日！", ("走直！",), "SC"),
+        ("SC", "直！\n直った！", (), "JP"),
+        ("SC", "骨 한글", (), "KR"),
+        ("TC", "直った！", (), "TC"),
+    ],
+)
+def test_japanese_and_korean_texts_have_their_shapes_unless_a_family_is_given(
+    family, text, others, expected
+):
+    def layers(name):
+        style = subtitle_style(RenderOptions(), *SIZE)
+        cues = [Cue(0, 9, text), *(Cue(9, 19, other) for other in others)]
+        return SubtitlePainter(cues, style, [find_font(f"Noto Sans CJK {name}")], *SIZE).paint([0])
+
+    assert layers(family) == layers(expected)
+    if family != expected:
+        assert layers(family) != layers("TC")
+
+
 def test_the_box_of_a_word_is_seen_around_a_wide_outline():
     layers = painter(caption="pop", highlight="box").paint([1], [2])
     (box,) = (mask_of([one]).getbbox() for one in layers if one.colour == BLUE)

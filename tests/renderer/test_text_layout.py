@@ -38,7 +38,7 @@ class Letters:
     def has_glyph(self, character):
         return character not in self.hidden
 
-    def shape(self, text, *, rtl=False):
+    def shape(self, text, *, rtl=False, language=""):
         glyphs = []
         for place, character in enumerate(text):
             marked = glyphs and is_combining(character)
@@ -50,6 +50,20 @@ class Letters:
 def text_of(run):
     characters = (glyph.character for glyph in run.glyphs)
     return "".join(NARROW_QUOTES.get(one, one) for one in characters if one not in "\u200b\u2060")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It’s late…", "It’s late..."),
+        ("…and “so…”", "...and “so...”"),
+        ("好，wait… 好", "好，wait... 好"),
+        ("他说…", "他说…"),
+        ("iPhone……好", "iPhone……好"),
+    ],
+)
+def test_an_ellipsis_beside_narrow_letters_stands_on_the_baseline(text, expected):
+    assert lines(text, 99) == [expected]
 
 
 def lines(text, room=20, *, bold=False, hidden=""):

@@ -24,8 +24,9 @@ FONT_PACKAGE = "noto_cjk_sans_otc"
 # File in the package noto-cjk-sans-otc 0.0.1, and its SHA-256.
 _COLLECTION = "NotoSansCJK-Regular.ttc"
 FONT_SHA256 = "b76b0433203017ca80401b2ee0dd69350349871c4b19d504c34dbdd80541690a"
-# Family with narrow quotation marks in the same collection.
-_NARROW_FAMILY = "Noto Sans CJK KR"
+# Families in the same collection. The Korean one has narrow quotation marks.
+_DEFAULT_FAMILY = "Noto Sans CJK SC"
+_JAPANESE_FAMILY, _KOREAN_FAMILY = "Noto Sans CJK JP", "Noto Sans CJK KR"
 
 
 class Font(NamedTuple):
@@ -40,9 +41,13 @@ class Font(NamedTuple):
     """
     is_input: bool = False
     """True if the file is an input, and may be broken."""
+    japanese_face: int | None = None
+    """Index of a face for Japanese texts; ``None``: it is that of others."""
+    korean_face: int | None = None
+    """Index of a face for Korean texts; ``None``: it is that of others."""
 
 
-def find_font(family: str = "Noto Sans CJK SC", *, package: str = FONT_PACKAGE) -> Font:
+def find_font(family: str = _DEFAULT_FAMILY, *, package: str = FONT_PACKAGE) -> Font:
     """Return a family of the package's font.
 
     Raises `ConfigurationError` if the package, or this family in it, is missing.
@@ -53,7 +58,11 @@ def find_font(family: str = "Noto Sans CJK SC", *, package: str = FONT_PACKAGE) 
         path = Path(folder, _COLLECTION)
         with suppress(OSError), path.open("rb") as file:
             if (face := face_index(file, family)) is not None:
-                return Font(path, face, face_index(file, _NARROW_FAMILY) or 0)
+                korean = face_index(file, _KOREAN_FAMILY) or 0
+                if family != _DEFAULT_FAMILY:
+                    return Font(path, face, korean)
+                japanese = face_index(file, _JAPANESE_FAMILY)
+                return Font(path, face, korean, japanese_face=japanese, korean_face=korean)
     raise ConfigurationError(f"no font {family} for subtitles: install cloudburst-sdk[local]")
 
 

@@ -72,6 +72,16 @@ _SUBSTITUTES = " ﬀﬁﬂﬃﬄ()[]{}<>«»"
 _QUOTES = {ord(narrow): quote for narrow, quote in NARROW_QUOTES.items()}
 
 
+# Fields of `Font` with the faces for texts in any language, for narrow quotation marks, and for
+# the languages of `text_language`.
+_FACES = {
+    "": "face",
+    "quotes": "narrow_quotes_face",
+    "japanese": "japanese_face",
+    "korean": "korean_face",
+}
+
+
 class _Shape(NamedTuple):
     mask: Image.Image | None
     """Shape without margins, or a picture in RGBA; ``None`` for one that draws nothing, such as a
@@ -165,10 +175,11 @@ class Letters:
     """Chain of fonts at one size, which shapes and draws text. Sizes are in pixels.
 
     A character is drawn with the first font that has it. All fonts have the em of the first one,
-    and its line.
+    and its line. ``language`` is that of lines that do not show theirs: see `text_language`.
     """
 
-    def __init__(self, fonts: Sequence[Font], line_height: float) -> None:
+    def __init__(self, fonts: Sequence[Font], line_height: float, language: str = "") -> None:
+        self._language = language
         sizes, *others = (font_tables(font.path, font.face).metrics for font in fonts)
         scale = line_height / (sizes.ascender + sizes.descender)
         self.em = sizes.units_per_em * scale
@@ -178,10 +189,13 @@ class Letters:
         self._excess = self.em * max(heights, default=0.0)
         self._underline = sizes.underline_centre * scale, sizes.underline_height * scale
         self._strike = -sizes.strike_centre * scale, sizes.strike_height * scale
-        self._faces = [_Face(font.path, font.face, self.em * SAMPLES) for font in fonts]
-        # After the faces of all fonts, those for narrow quotation marks in the same order.
-        self._faces += [
-            _Face(font.path, font.narrow_quotes_face, self.em * SAMPLES) for font in fonts
+        # After the faces of all fonts, those of each other field in the same order.
+        self._fonts = len(fonts)
+        self._faces = [
+            _Face(font.path, font.face if index is None else index, self.em * SAMPLES)
+            for field in _FACES.values()
+            for font in fonts
+            for index in [getattr(font, field)]
         ]
         self._shapes: dict[tuple[int, int, float], _Shape] = {}
         self._shape_bytes = 0
@@ -191,17 +205,18 @@ class Letters:
         """Return whether a font can draw a character."""
         return any(face.has(character) for face in self._faces)
 
-    def shape(self, text: str, *, rtl: bool = False) -> list[Glyph]:
+    def shape(self, text: str, *, rtl: bool = False, language: str = "") -> list[Glyph]:
         """Return the glyphs of a line of text, from left to right.
 
         `NARROW_QUOTES` are characters of the text. ``rtl`` is true if the text begins on the right.
+        ``language`` is that of its paragraph: see `text_language`.
 
         Raises:
             InputFaultError: The rules of a font take far more work or glyphs than usual, or give a
                 glyph an extreme width or place.
         """
         written = text.translate(_QUOTES)
-        keys = self._keys(text)
+        keys = self._keys(text, language or self._language)
         glyphs: list[Glyph] = []
         for first, end, backwards in directions(written, rtl=rtl):
             parts = [[*part] for _, part in groupby(range(first, end), key=keys.__getitem__)]
@@ -211,7 +226,7 @@ class Letters:
             raise _fault(f"its rules make {len(glyphs)} glyphs of {len(text)} characters")
         return glyphs
 
-    def _keys(self, text: str) -> list[tuple[int, str]]:
+    def _keys(self, text: str, language: str) -> list[tuple[int, str]]:
         """Return the number of the face and the script of each character."""
         # Spaces and punctuation belong to the script before them, or after them if they are first.
         script = next((found for each in text if (found := _script(each))), "")
@@ -219,14 +234,15 @@ class Letters:
         for start, end in _clusters(text):
             script = _script(text[start]) or script
             follows = keys and text[start].isspace() and self._faces[keys[-1][0]].has(text[start])
-            face = keys[-1][0] if follows else self._face(text[start:end])
+            face = keys[-1][0] if follows else self._face(text[start:end], language)
             keys += [(face, script)] * (end - start)
         return keys
 
-    def _face(self, cluster: str) -> int:
+    def _face(self, cluster: str, language: str) -> int:
         """Return the number of the first face that has all characters, or at least the first."""
-        fonts = len(self._faces) // 2
-        offset = fonts if cluster[0] in NARROW_QUOTES else 0
+        fonts = self._fonts
+        kind = "quotes" if cluster[0] in NARROW_QUOTES else language
+        offset = fonts * [*_FACES].index(kind)
         visible = "".join(each for each in cluster if not is_invisible(each)).translate(_QUOTES)
         numbers: Iterable[int] = range(fonts)
         if "\ufe0f" in cluster:  # asks for a picture

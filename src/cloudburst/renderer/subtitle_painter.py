@@ -46,6 +46,7 @@ from cloudburst.renderer.text_layout import (
     has_even_spaces,
     layout,
     line_width,
+    main_language,
 )
 
 # Overlap in pixels that is caused by the rounding of sums.
@@ -161,7 +162,7 @@ class SubtitlePainter:
         self._style = style
         self._canvas = width, height
         self._fonts = fonts
-        self._letters = Letters(fonts, style.size)
+        self._letters = Letters(fonts, style.size, main_language(cue.text for cue in cues))
         self._marks = [] if mark is None else [_grown(mark, *style.padding)]
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -49,6 +50,7 @@ _STRAIGHT_QUOTES = frozenset("\"'")
 _HYPHENS = frozenset("-\u2010\u2013")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 _KANA = re.compile("[\u3041-\u30ff]")
 # Chinese numerals and demonstratives, which are not torn from the word after them, and particles,
 # which are not torn from the word before them.
@@ -74,6 +76,10 @@ _FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # An apostrophe between letters that are as narrow as Latin ones.
 _APOSTROPHE = re.compile(r"(?<=[^\W\u1100-\U0010ffff])[‘’](?=[^\W\u1100-\U0010ffff])")
+# An ellipsis beside such a letter. In Chinese fonts, its dots are at half the height.
+_NARROW_ELLIPSIS = re.compile(
+    r"(?<=[^\W\u1100-\U0010ffff])…(?!…)|(?<!…)…(?=[^\W\u1100-\U0010ffff])"
+)
 # Red, green and blue, from 0 to 255.
 Rgb: TypeAlias = tuple[int, int, int]
 
@@ -102,6 +108,19 @@ def is_unspaced(character: str) -> bool:
 
 def _is_torn(before: str, after: str) -> bool:
     return after in _HELD or (before in _HOLD_NEXT and after not in _HOLD_NEXT)
+
+
+def text_language(text: str) -> str:
+    """Return ``japanese`` for a text with kana, ``korean`` for one with hangul, else nothing."""
+    if _KANA.findall(text) not in ([], ["の"]):  # Chinese texts have it in place of 的
+        return "japanese"
+    return "korean" if _HANGUL.search(text) else ""
+
+
+def main_language(texts: Iterable[str]) -> str:
+    """Return the language of most of the texts with letters of Chinese, Japanese or Korean."""
+    found = Counter(text_language(text) for text in texts if any(map(_is_wide, text)))
+    return found.most_common(1)[0][0] if found else ""
 
 
 def has_even_spaces(character: str) -> bool:
@@ -207,7 +226,7 @@ class Shaper(Protocol):
         """Return whether a character can be drawn; others are left out."""
         ...
 
-    def shape(self, text: str, *, rtl: bool = False) -> list[Glyph]:
+    def shape(self, text: str, *, rtl: bool = False, language: str = "") -> list[Glyph]:
         """Return the glyphs of a line from left to right; ``rtl``: its text begins on the right."""
         ...
 
@@ -326,10 +345,25 @@ def _shown_characters(
                 before, left_out = character, False
 
 
+def _with_full_stops(
+    characters: Sequence[tuple[str, TextStyle]],
+) -> Iterator[tuple[str, TextStyle]]:
+    text = "".join(character for character, _ in characters)
+    found = re.finditer("…" if _is_narrow(text) else _NARROW_ELLIPSIS, text)
+    places = {ellipsis.start() for ellipsis in found}
+    for place, (character, style) in enumerate(characters):
+        for shown in "..." if place in places else character:
+            yield shown, style
+
+
+def _is_narrow(text: str) -> bool:
+    return not any(east_asian_width(character) in "WF" for character in text)
+
+
 def _with_narrow_quotes(text: str) -> str:
     # Narrow are those in a line without Chinese characters, and an apostrophe in a word of any
     # line.
-    if not any(east_asian_width(character) in "WF" for character in text):
+    if _is_narrow(text):
         return text.translate(_NARROW)
     return _APOSTROPHE.sub(lambda found: found[0].translate(_NARROW), text)
 
@@ -338,13 +372,14 @@ class _Paragraph:
     def __init__(
         self, pieces: Sequence[tuple[str, TextStyle]], letters: Shaper, word_spacing: float
     ) -> None:
-        characters = list(_shown_characters(pieces, letters))
+        characters = list(_with_full_stops([*_shown_characters(pieces, letters)]))
         self._plain = "".join(character for character, _ in characters)
         self._text = _with_narrow_quotes(self._plain)
         self._styles = [style for _, style in characters]
         self._letters = letters
         self._word_spacing = word_spacing
         self._rtl = begins_right(self._plain)
+        self._language = text_language(self._plain)
         self._glyphs = self._shaped(0, len(self._text))
         widths = [0.0] * len(self._text)
         for glyph in self._glyphs:
@@ -361,7 +396,8 @@ class _Paragraph:
         return [self._line(start, end) for start, end in pairwise(starts)]
 
     def _shaped(self, start: int, end: int) -> list[Glyph]:
-        glyphs = self._letters.shape(self._text[start:end], rtl=self._rtl)
+        text = self._text[start:end]
+        glyphs = self._letters.shape(text, rtl=self._rtl, language=self._language)
         if self._word_spacing:
             places = [start + glyph.place for glyph in glyphs]
             for number, (place, following) in enumerate(pairwise((*places, start))):

@@ -167,7 +167,7 @@ class SubtitleOptions(BaseModel):
     Sans CJK SC, if no family is given, and fonts of this machine for characters that all of these
     lack. Of a collection, the first font is used; of a variable font, its default. A text is a
     location if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. ``None``: Noto Sans
-    CJK SC."""
+    CJK SC, whose Japanese and Korean texts have the shapes of JP and KR."""
     font_size: int | None = Field(
         default=None, ge=8, le=200, description="a whole number from 8 to 200"
     )
