@@ -40,6 +40,7 @@ from cloudburst.compat import (
     calculate_optimal_batch_distribution,
     scan_scenes_from_folder,
 )
+from cloudburst.errors import PublicCall
 from cloudburst.models.scene import AnyScene
 from cloudburst.programs import InterruptHandler, stop_signals
 
@@ -146,7 +147,7 @@ class FargateOperationV1:
 def _run(call: Callable[[], Awaitable[T]]) -> T:
     answers, taken = list[T](), InterruptHandler(_signals())
     try:
-        with taken:  # until the loop is closed
+        with PublicCall(), taken:  # until the loop is closed
             if _runs_loop():
                 # If a handler of the program raises, the end of the portal cancels the call.
                 with start_blocking_portal() as portal:

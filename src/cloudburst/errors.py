@@ -51,9 +51,12 @@ arguments with defaults and are kept as attributes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
+from types import TracebackType
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 
@@ -437,3 +440,33 @@ class ImageError(CloudburstError):
 
 class WebhookVerificationError(CloudburstError):
     """Error for a request that is not a valid webhook message: its receiver must reject it."""
+
+
+class PublicCall(AbstractContextManager[None]):
+    """Public function: the tracebacks of this package's errors end in it, and show no causes.
+
+    ``__context__`` still has the cause. Python's development mode (``python -X dev``) shows all.
+    """
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        if error and traceback and not sys.flags.dev_mode and _without_frames(error):
+            traceback.tb_next = None
+            error.__traceback__ = traceback
+
+
+def _without_frames(error: BaseException) -> bool:
+    """Remove frames and causes of an error, and return true, if all in it is of this package."""
+    match error:
+        case BaseExceptionGroup(exceptions=parts):
+            own = all([_without_frames(part) for part in parts])  # noqa: C419 - of each one
+        case _:
+            own = isinstance(error, CloudburstError)
+    if own:
+        error.__traceback__ = error.__cause__ = None
+    return own

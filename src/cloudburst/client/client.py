@@ -32,7 +32,7 @@ from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, RunSpec
 from cloudburst.engine.scheduler.budget import SharedBudget
-from cloudburst.errors import ClosedError
+from cloudburst.errors import ClosedError, PublicCall
 from cloudburst.film.request import film_request
 from cloudburst.inputs.scene_fingerprints import InputHashes
 from cloudburst.models.film import FilmOptions
@@ -106,7 +106,7 @@ class Client(anyio.AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         openers = self.backends
-        with collapse_single():
+        with PublicCall(), collapse_single():
             async with AsyncExitStack() as stack:
                 backends = [
                     await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
@@ -239,16 +239,17 @@ class Client(anyio.AsyncContextManagerMixin):
             ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
             CloudburstError: The scene or its worker failed.
         """
-        async with (
-            progress_shown(progress) as until_done,
-            self.stream([scene], to=to, options=options, overwrite=overwrite) as run,
-        ):
-            report = await until_done(run)
-        if report.errors:
-            raise report.errors[0]
-        if not report.videos:
-            raise ClosedError("the client was closed while the scene was rendered")
-        return report.videos[0]
+        with PublicCall():
+            async with (
+                progress_shown(progress) as until_done,
+                self.stream([scene], to=to, options=options, overwrite=overwrite) as run,
+            ):
+                report = await until_done(run)
+            if report.errors:
+                raise report.errors[0]
+            if not report.videos:
+                raise ClosedError("the client was closed while the scene was rendered")
+            return report.videos[0]
 
     async def render_all(
         self,
@@ -277,19 +278,20 @@ class Client(anyio.AsyncContextManagerMixin):
             ConfigurationError: For one of the reasons listed in `stream`, or ``progress`` needs a
                 package that is not installed; nothing was started.
         """
-        async with (
-            progress_shown(progress) as until_done,
-            self.stream(
-                scenes if isinstance(scenes, AsyncIterable) else scene_list(scenes),
-                to=to,
-                options=options,
-                overwrite=overwrite,
-                name=name,
-                resume=resume,
-                **film,
-            ) as run,
-        ):
-            return await until_done(run)
+        with PublicCall():
+            async with (
+                progress_shown(progress) as until_done,
+                self.stream(
+                    scenes if isinstance(scenes, AsyncIterable) else scene_list(scenes),
+                    to=to,
+                    options=options,
+                    overwrite=overwrite,
+                    name=name,
+                    resume=resume,
+                    **film,
+                ) as run,
+            ):
+                return await until_done(run)
         raise AssertionError("unreachable: a stream does not suppress exceptions")
 
     @asynccontextmanager
@@ -347,6 +349,7 @@ class Client(anyio.AsyncContextManagerMixin):
         source: AsyncIterable[object] | None = scenes if isinstance(scenes, AsyncIterable) else None
         all_known = source is None and scenes is not None
         async with AsyncExitStack() as stack:
+            stack.enter_context(PublicCall())
             client = stack.enter_context(self._opened())
             destination = await client.remote.destination(to)
             inputs = await check_inputs(
@@ -459,8 +462,9 @@ async def render(
     progress: bool = False,
 ) -> Video:
     """Render one scene with a new client; see `Client` and `Client.render`."""
-    async with Client(backend, options=options, limits=Limits(workers=1)) as client:
-        return await client.render(scene, to=to, overwrite=overwrite, progress=progress)
+    with PublicCall():
+        async with Client(backend, options=options, limits=Limits(workers=1)) as client:
+            return await client.render(scene, to=to, overwrite=overwrite, progress=progress)
 
 
 async def render_all(
@@ -478,14 +482,15 @@ async def render_all(
     **film: Unpack[FilmOptions],
 ) -> Report:
     """Render all scenes with a new client; see `Client` and `Client.render_all`."""
-    async with Client(backend, options=options, tier=tier, limits=limits) as client:
-        return await client.render_all(
-            scenes,
-            to=to,
-            overwrite=overwrite,
-            name=name,
-            resume=resume,
-            progress=progress,
-            **film,
-        )
+    with PublicCall():
+        async with Client(backend, options=options, tier=tier, limits=limits) as client:
+            return await client.render_all(
+                scenes,
+                to=to,
+                overwrite=overwrite,
+                name=name,
+                resume=resume,
+                progress=progress,
+                **film,
+            )
     raise AssertionError("unreachable: a client does not suppress exceptions")

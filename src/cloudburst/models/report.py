@@ -20,7 +20,7 @@ from pydantic import (
     computed_field,
 )
 
-from cloudburst.errors import CloudburstError, FilmError
+from cloudburst.errors import CloudburstError, FilmError, PublicCall
 from cloudburst.models.locations import WrittenLocation
 from cloudburst.models.scene import Video, shown_by
 
@@ -299,7 +299,8 @@ class Report(_ReportModel):
 
         If only the film failed, its `FilmError` is raised.
         """
-        if self.errors:
-            raise ExceptionGroup(f"{len(self.errors)} scenes failed", list(self.errors))
-        if self.film_error is not None:
-            raise FilmError(self.film_error)
+        with PublicCall():
+            if self.errors:
+                raise ExceptionGroup(f"{len(self.errors)} scenes failed", list(self.errors))
+            if self.film_error is not None:
+                raise FilmError(self.film_error)
