@@ -10,8 +10,11 @@ import av
 from support.project import ROOT
 
 
-def short_story(folder: Path, *names: str, seconds: float = 0.3) -> Path:
-    """Copy the scenes of these names, or all of them, to ``examples/story`` below the folder."""
+def short_story(folder: Path, *names: str, seconds: float = 0.4) -> Path:
+    """Copy the scenes of these names, or all of them, to ``examples/story`` below the folder.
+
+    Their first cues begin after 0.35 s.
+    """
     story, whole = folder / "examples" / "story", ROOT / "examples" / "story"
     story.mkdir(parents=True)
     for path in whole.iterdir():

@@ -28,6 +28,7 @@ from cloudburst.client.planning import Choice, PlanResult, price_note
 from cloudburst.display.language import say
 from cloudburst.display.terminal_texts import plain_table
 from cloudburst.display.texts import estimated_usd, format_duration, format_limit, pluralize
+from cloudburst.engine.failure_groups import warnings_of
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
@@ -35,6 +36,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
 from cloudburst.ports.backend import OpenBackend
+from cloudburst.text import list_some
 from cloudburst.workers.local import MODULES, missing_requirements
 
 _PLACES = {"local": "this machine", "fargate": "tasks", "endpoints": "the containers"}
@@ -91,6 +93,8 @@ def plan_command(
         notes = [price_note(read_prices(), settings)]
         if not settings.subnets and any(plan.tasks for plan in choice.others):
             notes.append(say("Fargate needs an AWS account, which is set up by: cloudburst init"))
+        for warning, names in warnings_of(result.scenes).items():
+            notes.append(f"{list_some(names)}: {warning}")
         print_output(*plan_lines(choice, filter(None, notes)))
     return 0 if choice.fits else 2
 

@@ -35,6 +35,7 @@ from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.film.request import check_scenes_and_film, check_scenes_of_film, film_request
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
+from cloudburst.media.subtitles import late_cues
 from cloudburst.models import performance as default_performance
 from cloudburst.models.film import FilmOptions, FilmRequest
 from cloudburst.models.limits import Limits
@@ -237,6 +238,8 @@ def _planned_scene(checked: CheckedScene) -> PlannedScene:
     warnings = [f"{fault.field}: {fault.found}" for fault in checked.undrawable]
     if not checked.audio_known:
         warnings.append("audio: its length is estimated; only decoding the whole file shows it")
+    elif note := late_cues(checked.cue_starts, checked.audio_seconds):
+        warnings.append(f"subtitle: {note}")
     name, seconds = checked.scene.name, round(checked.audio_seconds, 3)
     return PlannedScene(scene=name, seconds=seconds, warnings=tuple(warnings))
 

@@ -144,7 +144,7 @@ def _problems(report: Report) -> Iterator[Mapping[str, Any]]:
         yield _problem("scenes" if group.scenes else "tasks", group, group.scenes or group.tasks)
     if report.film_error is not None:
         yield _problem("film", FailureGroup(f"FilmError: {report.film_error}"), ())
-    for warning, names in warnings_of(report).items():
+    for warning, names in warnings_of(report.videos).items():
         yield _problem("warning", FailureGroup(f": {warning}"), names)
 
 

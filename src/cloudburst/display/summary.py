@@ -97,7 +97,7 @@ def _failures(report: Report) -> Iterator[RenderableType]:
 
 
 def _warnings(report: Report) -> Iterator[RenderableType]:
-    for warning, names in warnings_of(report).items():
+    for warning, names in warnings_of(report.videos).items():
         head = (say("{} with a warning: ", pluralize(len(names), "video")), "bold yellow")
         yield WordWrapped(head, safe_text(first_line(warning), "yellow"))
         yield from _names(names)

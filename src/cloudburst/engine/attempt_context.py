@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -137,6 +137,8 @@ class AttemptContext(ABC):
     """Length of the audio, or the limit for it."""
     known_seconds: float = 0.0
     """Length of the audio by its header, or 0."""
+    cue_starts: Sequence[int] = ()
+    """Times at which cues of the scene begin, sorted, in milliseconds."""
     writes: VideoWrites
     remote: RemoteFiles | None = None
 

@@ -23,6 +23,7 @@ from cloudburst.events import (
     SceneStarted,
     SceneUploaded,
 )
+from cloudburst.media.subtitles import late_cues
 from cloudburst.models.scene import Video
 from cloudburst.ports.backend import Backend
 from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, Sending, UploadedScene, at_once
@@ -228,6 +229,8 @@ class AttemptPhases:
         warnings = list(map(redact, encoded.warnings))
         if 0 < seconds < _WHOLE_SHARE * known:
             warnings.append(f"audio: {seconds:.1f} s, {known:.1f} s by its header: check the file")
+        if note := late_cues(self._context.cue_starts, seconds):
+            warnings.append(f"subtitle: {note}")
         return Video(
             scene=self._record.name,
             path=file.path,

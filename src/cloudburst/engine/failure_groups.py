@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import nlargest
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from cloudburst.events import FilmFailed, SceneFailed, SceneRetried, WorkerFailed
 from cloudburst.models.problems import code_of, fix_of
@@ -20,6 +20,13 @@ _MAX_GROUPS, _MAX_SCENES, _MAX_ALL_SCENES = 20, 20, 100
 """Maximum number of failures in the progress of a run, of scenes of each one, and of all scenes."""
 _IDENTIFIER = re.compile(r"arn:\S+|\b(?:[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?)?[0-9a-f]{12}\b")
 """Pattern that matches ARNs, task ids and request ids."""
+
+
+class _Warned(Protocol):
+    @property
+    def scene(self) -> str: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
 
 
 @dataclass(slots=True)
@@ -91,10 +98,10 @@ def failures_of(report: Report) -> list[FailureGroup]:
     return list(found.values())
 
 
-def warnings_of(report: Report) -> dict[str, list[str]]:
+def warnings_of(videos: Iterable[_Warned]) -> dict[str, list[str]]:
     """Return the names of the scenes whose videos have a warning, by the warning."""
     scenes: dict[str, list[str]] = {}
-    for video in report.videos:
+    for video in videos:
         for warning in video.warnings:
             scenes.setdefault(warning, []).append(video.scene)
     return scenes

@@ -355,6 +355,7 @@ class RunWork:
             emit=partial(self._run.emit, scene=ticket.scene),
             max_audio_seconds=scene.audio_seconds if scene.audio_known else longest,
             known_seconds=scene.audio_seconds if scene.audio_known else 0.0,
+            cue_starts=scene.cue_starts,
             writes=self._writes,
             remote=remote,
             writer=self._run.writer,

@@ -16,6 +16,7 @@ from cloudburst.film.folder_film import LENGTH_TOLERANCE, check_modules
 from cloudburst.film.plan import film_files
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import check_starts
 from cloudburst.models.film import (
     FILM_FILES,
     MAX_FILM_SECONDS,
@@ -151,6 +152,7 @@ def check_film(
             if name == "film_music" and film.sound.music_loop and file.facts.length_known:
                 _check_repeated(file.facts.seconds)
             if name == "film_subtitle" and film.film_audio is not None:
+                check_starts(file.facts.cue_starts, film.voice_seconds)
                 film = replace(
                     film,
                     subtitle_version=file.version,

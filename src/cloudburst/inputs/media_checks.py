@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Generator, Mapping
+from array import array
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO, NamedTuple, cast
 
@@ -131,6 +132,8 @@ class InputFacts(NamedTuple):
     """False for a length of audio that is guessed from the size of the file."""
     characters: str = ""
     """Each visible character of subtitles, once."""
+    cue_starts: Sequence[int] = ()
+    """Times at which the cues of subtitles begin, sorted, in milliseconds."""
 
 
 class _PictureReader:
@@ -257,7 +260,10 @@ def check_subtitles(media: MediaFile, _limits: Limits) -> InputFacts:
     """Check that the subtitles have a supported format and never show too much text at once."""
     data = media.file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
     try:
-        return InputFacts(characters=characters_of(subtitles.read_subtitles(data).cues))
+        cues = subtitles.read_subtitles(data).cues
+        # An array, which has a fifth of the size of a list.
+        starts = array("q", sorted(cue.start for cue in cues))
+        return InputFacts(characters=characters_of(cues), cue_starts=starts)
     except InvalidInputError:
         kind = _kind(data[:32])
         if kind not in (_TEXT, _UNKNOWN):

@@ -22,10 +22,11 @@ from cloudburst.inputs.media_checks import (
     EXPECTED_AUDIO,
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,
+    InputFacts,
 )
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.media.input_error import InvalidInputError
-from cloudburst.media.subtitles import Cue
+from cloudburst.media.subtitles import Cue, check_starts
 from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
@@ -161,6 +162,8 @@ def check_scenes(
     for entry in entries:
         _add_value_faults(entry, limits)
     files = _check_files(entries, limits, remote)
+    for entry in entries:
+        _add_late_fault(entry, files)
     _raise_faults(entries)
     pictures = [
         files["image", entry.locations["image"]].facts.upright
@@ -264,6 +267,7 @@ def _checked_scene(
         upright=upright,
         options=options,
         undrawable=tuple(entry.faults),  # others were raised
+        cue_starts=_facts(entry, "subtitle", files).cue_starts,
     )
 
 
@@ -481,6 +485,26 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry], earlier: SceneLabels
                     f"{label!r}, which are the same file on some systems"
                 )
             entry.fault("name", found, "a unique name", "duplicate_name")
+
+
+def _facts(entry: _CheckedEntry, name: str, files: Mapping[InputFile, CheckedFile]) -> InputFacts:
+    """Return what is known of a file of an entry, which may be missing or invalid."""
+    location = entry.locations.get(name)
+    file = None if location is None else files.get((name, location))
+    return InputFacts() if file is None else file.facts
+
+
+def _add_late_fault(entry: _CheckedEntry, files: Mapping[InputFile, CheckedFile]) -> None:
+    """Add a fault if every cue begins after the end of the scene, whose length is known."""
+    if entry.scene is None:
+        return
+    sound = _facts(entry, "audio", files)
+    seconds = entry.scene.duration or (sound.seconds if sound.length_known else None)
+    try:
+        check_starts(_facts(entry, "subtitle", files).cue_starts, seconds)
+    except InvalidInputError as exc:
+        found = f"{exc.found}: {entry.locations['subtitle']}"
+        entry.fault("subtitle", found, exc.expected, exc.code)
 
 
 def _check_files(

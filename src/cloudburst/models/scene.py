@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias, TypeVar, cast
@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
     StringConstraints,
     ValidationInfo,
     field_serializer,
@@ -311,6 +312,8 @@ class CheckedScene(BaseModel):
     undrawable: tuple[SceneFault, ...] = ()
     """Faults of texts because of characters that workers with the image of this package cannot
     draw; the public image takes those of subtitles from other fonts."""
+    cue_starts: SkipValidation[Sequence[int]] = ()
+    """Times at which the cues of its own subtitles begin, sorted, in milliseconds."""
 
     @property
     def drawn_options(self) -> RenderOptions:
@@ -366,7 +369,7 @@ class Video(BaseModel):
     """Length of the video in seconds."""
     warnings: tuple[str, ...] = ()
     """Differences between video and inputs: characters of the subtitles that the font lacks,
-    corrupt audio replaced by silence, audio that is cut off."""
+    corrupt audio replaced by silence, audio that is cut off, cues that begin after the end."""
     cover: WrittenLocation | None = None
     """Location of the cover, if the option ``cover`` was set."""
     cover_sha256: str | None = None

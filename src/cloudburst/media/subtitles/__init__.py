@@ -18,6 +18,8 @@ from cloudburst.media.subtitles.cues import (
     Subtitles,
     Word,
     check_amount,
+    check_starts,
+    late_cues,
 )
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "Cue",
     "Subtitles",
     "Word",
+    "check_starts",
     "decode_text",
+    "late_cues",
     "parse_subtitles",
     "read_subtitles",
 ]

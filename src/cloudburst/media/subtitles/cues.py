@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -102,6 +103,25 @@ def check_amount(cues: Sequence[Cue]) -> None:
         found = f"{most:,} characters at once at {timestamp(moment)}"
         expected = f"at most {MAX_CHARACTERS_AT_ONCE:,} characters at once"
         raise InvalidInputError(found, expected, "too_large")
+
+
+def late_cues(starts: Sequence[int], seconds: float) -> str:
+    """Return a note about the cues that begin after the end of a video; empty if none does.
+
+    ``starts`` are those of all cues, sorted, in milliseconds.
+    """
+    late = len(starts) - bisect_left(starts, 1000 * seconds)
+    return f"{late} of {len(starts)} cues begin after the end, {seconds:.1f} s" if late else ""
+
+
+def check_starts(starts: Sequence[int], seconds: float | None) -> None:
+    """Raise `InvalidInputError` if every cue begins after the end, if it is known: see `late_cues`.
+
+    ``None`` and 0 are unknown.
+    """
+    if seconds and starts and starts[0] >= 1000 * seconds:
+        expected = "times from the start of the sound, in the unit of their format"
+        raise InvalidInputError(late_cues(starts, seconds), expected, "out_of_range")
 
 
 def collect(cues: Iterable[Cue]) -> list[Cue]:

@@ -246,7 +246,8 @@ function tile(scene) {
       !busy && !isPlaying && seconds && h("span", { class: "len" }, clock(Math.round(seconds)))),
     h("p", { class: "name", title: scene.scene }, scene.title || scene.scene),
     h("div", { class: "row between say-row" }, h("p", { class: `say ${busy ? "now" : scene.state === "done" ? "ok" : scene.state === "failed" ? "bad" : ""}` }, !busy && icon({ done: "check", failed: "warn" }[scene.state] ?? "clock", true), h("span", null, video ? bytes(video.size) : sayOf(scene))),
-      video && h("a", { class: "btn quiet square", href: `${video.url}?download`, download: "", "aria-label": t("download", { name: scene.scene }) }, icon("download"))));
+      video && h("a", { class: "btn quiet square", href: `${video.url}?download`, download: "", "aria-label": t("download", { name: scene.scene }) }, icon("download"))),
+    video?.warnings.map(text => h("p", { class: "small warning" }, icon("warn", true), text)));
 }
 
 function sayOf(scene) {

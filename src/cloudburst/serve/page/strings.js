@@ -129,6 +129,7 @@ export const STRINGS = {
   "fault.too_large": ["{field} is too large: {found}.", "{field}太大：{found}。"],
   "fault.too_long": ["{field} is too long: {found}.", "{field}太长：{found}。"],
   "fault.out_of_range": ["{field} is {found}; expected {expected}.", "{field}为 {found}；应为 {expected}。"],
+  "fault.out_of_range.subtitle": ["Every cue begins after the end of the sound. Choose the subtitle of this scene, and check the unit of its times.", "所有字幕都在声音结束后才开始。请选择这个场景的字幕，并检查时间的单位。"],
   "fault.unknown_field": ["There is no option {field}.", "没有选项“{field}”。"],
   "fault.duplicate_name": ["Another scene has the same name. Rename the files of one of them.", "另一个场景同名。请给其中一个的文件改名。"],
   "fault.bad_name": ["The name {scene} cannot be the name of a file. Rename the files of the scene.", "“{scene}”不能用作文件名，请给这个场景的文件改名。"],
