@@ -18,14 +18,45 @@ from cloudburst.renderer.letters import Letters
 from cloudburst.renderer.planes import Planes, to_picture, uniform
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
+from support.font_files import font_of, latin_font, tables_of
 from support.scripts import EMOJI, FONTS
 
 SIZE = 640, 360
 FILE = FONTS / "NotoColorEmoji.ttf"
+UNITS = 1000  # about the height of a letter
 
 
 def chain(file: Path = FILE) -> list[Font]:
     return [find_font(), Font(file, 0, 0, is_input=True)]
+
+
+def colour_font(folder: Path, *, gradient: bool) -> Path:
+    """Write Pillow's font with an A that is an O in red, or from red to green, before a blue I."""
+    tables = dict(tables_of(latin_font()))
+    shaper = Letters([Font(data_file(folder, latin_font()), 0, 0)], 20)
+    of = {each: shaper.shape(each)[0].number for each in "AOI"}
+    colours = ((0, 0, 255, 255), (0, 255, 0, 255), (255, 0, 0, 255))  # blue, green, red, alpha
+    tables["CPAL"] = struct.pack(">4HIH", 0, 3, 1, 3, 14, 0) + b"".join(map(bytes, colours))
+    layers = struct.pack(">3H", of["A"], 0, 2) + struct.pack(">4H", of["O"], 0, of["I"], 2)
+    tables["COLR"] = struct.pack(">2H2IH", 0, 1, 14, 20, 2) + layers
+    if gradient:
+        line = struct.pack(">BH", 0, 2) + struct.pack(">hHh", 0, 0, 0x4000)
+        line += struct.pack(">hHh", 0x4000, 1, 0x4000)
+        linear = bytes((4, 0, 0, 16)) + struct.pack(">6h", 0, 0, 0, UNITS, UNITS, 0) + line
+        glyph = bytes((10, 0, 0, 6)) + struct.pack(">H", of["O"]) + linear
+        solid = (
+            bytes((10, 0, 0, 6)) + struct.pack(">H", of["I"]) + struct.pack(">BHh", 2, 2, 0x4000)
+        )
+        paints = struct.pack(">3I", 2, 12, 12 + len(glyph)) + glyph + solid
+        base = struct.pack(">IHI", 1, of["A"], 10) + struct.pack(">BBI", 1, 2, 0)
+        head = struct.pack(">2H2IH5I", 1, 0, 0, 0, 0, 34, 34 + len(base), 0, 0, 0)
+        tables["COLR"] = head + base + paints
+    return data_file(folder, font_of(dict(sorted(tables.items()))))
+
+
+def data_file(folder: Path, data: bytes) -> Path:
+    (path := folder / "font.ttf").write_bytes(data)
+    return path
 
 
 def painter(text: str, words=(), file: Path = FILE, **options) -> SubtitlePainter:
@@ -70,6 +101,27 @@ def test_a_picture_has_its_colours_and_its_place():
     assert yellow(picture([layer])) > 300
     alone = picture(painter("a 😀").paint([0]))
     assert yellow(alone) == pytest.approx(yellow(picture([layer])), rel=0.1)
+
+
+@pytest.mark.parametrize("gradient", [False, True], ids=["layers", "gradient"])
+def test_a_glyph_with_colours_has_them_and_others_have_that_of_the_text(tmp_path, gradient):
+    file = colour_font(tmp_path, gradient=gradient)
+    style = subtitle_style(JobOptions(font_size=100, background_box=False), *SIZE)
+    look = SubtitlePainter([Cue(0, 9, "AB")], style, [Font(file, 0, 0, is_input=True)], *SIZE)
+    look.check_font()
+    drawn = picture(look.paint([0]))
+    colours = {colour for _, colour in drawn.getcolors(1 << 20)}
+
+    def has(red, green, blue):
+        return any(
+            max(abs(one - other) for one, other in zip(found, (red, green, blue), strict=True)) < 40
+            for found in colours
+        )
+
+    assert has(0, 0, 255)
+    assert has(255, 0, 0)
+    assert has(255, 255, 255)
+    assert has(128, 128, 0) == gradient
 
 
 def test_text_without_emoji_has_no_layer_with_a_picture():

@@ -140,32 +140,38 @@ class _Face:
 
     @cached_property
     def is_coloured(self) -> bool:
-        """True if glyphs are pictures, as those of emoji."""
-        return bool(self.shaper.face.has_color_png)
+        """True if glyphs are pictures, as those of emoji, or have colours."""
+        face = self.shaper.face
+        return bool(face.has_color_png or face.has_color_layers or face.has_color_paint)
 
-    def picture(self, glyph: int) -> _Shape:
-        """Return the picture of a glyph of a face with pictures."""
-        data = self.shaper.get_glyph_color_png(glyph).data
-        extents = self.shaper.get_glyph_extents(glyph)
-        if not data or extents is None:
+    def picture(self, glyph: int) -> _Shape | None:
+        """Return the picture of a glyph of such a face; ``None``: it has the colour of the text."""
+        face, extents = self.shaper.face, self.shaper.get_glyph_extents(glyph)
+        scale = self._size / face.upem
+        sides = [round(number * scale) for number in extents or (0,) * 4]
+        if face.has_color_png:
+            data = self.shaper.get_glyph_color_png(glyph).data
+            return _png_shape(glyph, data, sides) if data and extents else _NOTHING
+        if not (face.glyph_has_color_paint(glyph) or face.get_glyph_color_layers(glyph)):
+            return None
+        _check_sides(glyph, sides)
+        paint = _harfbuzz().RasterPaint()
+        paint.foreground = _harfbuzz().Color(255, 255, 255, 255)  # the usual colour of the text
+        paint.transform = scale, 0, 0, scale, 0, 0
+        paint.set_glyph_extents(extents)
+        paint.paint_glyph(self.shaper, glyph)
+        if (painted := paint.render()) is None:
             return _NOTHING
-        scale = self._size / self.shaper.face.upem
-        left, top, width, height = (round(number * scale) for number in extents)
-        try:
-            # Not `Image.open`, whose own limit raises an error that is not a `ValueError`.
-            picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
-            if max(map(abs, (left, top, width, height, *picture.size))) > _MAX_PICTURE_SIDE:
-                msg = f"glyph {glyph} has a picture of {picture.width}x{picture.height}"
-                raise ValueError(msg)
-            size = max(1, width), max(1, -height)
-            return _Shape(picture.convert("RGBA").resize(size, Image.Resampling.BOX), left, -top)
-        except (SyntaxError, EOFError, IndexError, struct.error) as error:  # of a broken picture
-            raise ValueError(str(error)) from error
+        left, bottom, width, height, stride = painted.extents
+        data = painted.buffer
+        picture = Image.frombytes("RGBA", (width, height), data, "raw", "BGRa", stride, -1)
+        return _Shape(picture, left, -bottom - height)
 
     def has(self, characters: str) -> bool:
         if characters not in self._has:
-            # A face with pictures has none of digits and spaces.
-            is_drawn = not (self.is_coloured and characters.strip().isascii())
+            # A face of emoji has no pictures of digits and spaces.
+            is_emoji = self.is_coloured and self.shaper.get_nominal_glyph(ord("A")) is None
+            is_drawn = not (is_emoji and characters.strip().isascii())
             glyphs = (self.shaper.get_nominal_glyph(ord(each)) for each in characters)
             self._has[characters] = is_drawn and None not in glyphs
         return self._has[characters]
@@ -357,8 +363,8 @@ class Letters:
 
     def _new_shape(self, glyph: Glyph, stroke: float) -> _Shape:
         face = self._faces[glyph.face]
-        if face.is_coloured:
-            return face.picture(glyph.number)
+        if face.is_coloured and (picture := face.picture(glyph.number)) is not None:
+            return picture
         font = face.by_character if glyph.character else face.by_number
         side = max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
         return _drawn(font, glyph.character or chr(_FIRST_NUMBERED + glyph.number), stroke, side)
@@ -413,6 +419,23 @@ def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float, max_side
     ImageDraw.Draw(mask).text((-left, -top), character, 255, font, "ls", stroke_width=stroke)
     ink = mask.getbbox()
     return _NOTHING if ink is None else _Shape(mask.crop(ink), left + ink[0], top + ink[1])
+
+
+def _png_shape(glyph: int, data: bytes, extents: Sequence[int]) -> _Shape:
+    left, top, width, height = extents
+    try:
+        # Not `Image.open`, whose own limit raises an error that is not a `ValueError`.
+        picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        _check_sides(glyph, (*extents, *picture.size))
+        size = max(1, width), max(1, -height)
+        return _Shape(picture.convert("RGBA").resize(size, Image.Resampling.BOX), left, -top)
+    except (SyntaxError, EOFError, IndexError, struct.error) as error:  # of a broken picture
+        raise ValueError(str(error)) from error
+
+
+def _check_sides(glyph: int, sides: Sequence[int]) -> None:
+    if max(map(abs, sides)) > _MAX_PICTURE_SIDE:
+        raise ValueError(f"glyph {glyph} has a picture of {'x'.join(map(str, sides[-2:]))}")
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
