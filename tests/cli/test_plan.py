@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import wave
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.outputs.history import write_history
 from cloudburst.service.cpu import usable_cores
+from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
 from support.remote_store import RemoteStore
 
 FARGATE = BackendOptions(backend="fargate")
@@ -447,14 +449,60 @@ def test_a_deadline_becomes_tier_and_tasks(scenes: Path, account: Settings) -> N
     assert len(done.backend) == 1  # type: ignore[arg-type]
 
 
-def test_a_budget_becomes_the_fastest_run_for_it(scenes: Path, account: Settings) -> None:
+def emulated_settings(emulator: FargateEmulator) -> Settings:
+    return Settings(**emulator.environment, protocol=Protocol.NATIVE)
+
+
+def test_a_budget_becomes_the_fastest_run_for_it(scenes: Path) -> None:
     where = BackendOptions(backend="burst", budget=Decimal("0.02"))
     options = RenderOptions(motion_search=True)  # more work than this machine does in time
-    done = planned(where, account, workers=3, scenes=entries(scenes), options=options)
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        account = emulated_settings(emulator)
+        done = planned(where, account, workers=3, scenes=entries(scenes), options=options)
     assert 1 <= done.limits.workers <= 3
     assert done.limits.max_usd == Decimal("0.02")
     assert done.limits.deadline is not None  # so that all of its tasks are started
     assert len(done.backend) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("where", "refused", "most"),
+    [
+        (FARGATE, None, 20),
+        (replace(FARGATE, spot=True), None, 10),
+        (FARGATE, "AccessDeniedException", 6),
+        (replace(FARGATE, tier="MAXIMUM_PERFORMANCE"), "AccessDeniedException", math.inf),
+    ],
+    ids=["on demand", "Spot", "not known", "named size"],
+)
+def test_a_budget_plans_no_more_vcpu_than_the_quota(
+    scenes: Path,
+    caplog: pytest.LogCaptureFixture,
+    where: BackendOptions,
+    refused: str | None,
+    most: float,
+) -> None:
+    where = replace(where, budget=Decimal(2))
+    options = RenderOptions(motion_search=True)
+    config = EmulatorConfig.quick(moto=False, vcpu_quota=20, spot_vcpu_quota=10)
+    with FargateEmulator(config) as emulator:
+        if refused:
+            emulator.add_fault(Fault(operation="GetServiceQuota", code=refused, times=None))
+        facts = {"scenes": entries(scenes), "options": options, "tier": where.selected_tier()}
+        done = planned(where, emulated_settings(emulator), **facts)
+        asked = [call.operation for call in emulator.calls]
+    needed = done.limits.workers * done.tier.vcpu
+    assert most / 2 < needed <= most if most < math.inf else needed > 20
+    assert asked == (["GetServiceQuota"] if most < math.inf else [])
+    assert ("because its quota is not known" in caplog.text) == (most == 6)
+
+
+def test_a_quota_below_the_smallest_task_plans_one(scenes: Path) -> None:
+    """AWS says why it does not start, and ``cloudburst doctor`` what to do."""
+    with FargateEmulator(EmulatorConfig.quick(moto=False, vcpu_quota=0)) as emulator:
+        where = replace(FARGATE, budget=Decimal(1))
+        done = planned(where, emulated_settings(emulator), scenes=entries(scenes))
+    assert (done.limits.workers, done.tier) == (1, Tier.ECONOMY)
 
 
 def test_what_this_machine_does_in_time_starts_no_task(scenes: Path, account: Settings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from decimal import Decimal
@@ -15,7 +17,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.price_list import read_prices
+from cloudburst.aws.setup.check_caller import read_vcpu_quota
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.look_options import HiddenLooks, LookOptions
 from cloudburst.cli.options import RUN, FilmFlags, WholeNumber, scenes_of
@@ -30,7 +34,7 @@ from cloudburst.display.terminal_texts import plain_table
 from cloudburst.display.texts import estimated_usd, format_duration, format_limit, pluralize
 from cloudburst.engine.failure_groups import warnings_of
 from cloudburst.engine.forecast.plan import Plan
-from cloudburst.errors import ConfigurationError, InvalidScenesError
+from cloudburst.errors import CloudburstError, ConfigurationError, InvalidScenesError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
@@ -39,6 +43,10 @@ from cloudburst.ports.backend import OpenBackend
 from cloudburst.text import list_some
 from cloudburst.workers.local import MODULES, missing_requirements
 
+logger = logging.getLogger(__name__)
+
+# Seconds for which a run with a budget or a deadline waits for the account's quota.
+_QUOTA_TIMEOUT = 10.0
 _PLACES = {"local": "this machine", "fargate": "tasks", "endpoints": "the containers"}
 _BACKENDS = {"local": OpenLocal, "fargate": OpenFargate, "endpoints": OpenEndpoints}
 
@@ -102,8 +110,14 @@ def plan_command(
 def apply_plan(
     request: RunRequest, backend: BackendOptions, settings: Settings, *, workers: int | None
 ) -> RunRequest:
-    """Choose a plan for a requested run; return the request with the workers of this plan."""
+    """Choose a plan for a requested run; return the request with the workers of this plan.
+
+    Without --tier, its tasks need no more vCPUs than the account may use at once.
+    """
     backends = backend_list(request.backend)
+    accounts = [each for each in backends if isinstance(each, OpenFargate)]
+    bounded = accounts and backend.tier is None
+    vcpu = anyio.run(_vcpu_quota, accounts[0]) if bounded else math.inf
     _, choice = _choose(
         request.scenes,
         backend,
@@ -112,6 +126,7 @@ def apply_plan(
         options=request.options,
         limits=request.limits,
         workers=workers,
+        vcpu=vcpu,
         **film_arguments(request.film),
     )
     if not choice.fits:
@@ -127,6 +142,19 @@ def apply_plan(
     )
     opener = [backend for backend in backends if isinstance(backend, used)]
     return replace(request, backend=opener, tier=choice.tier, limits=limits)
+
+
+async def _vcpu_quota(backend: OpenFargate) -> float:
+    """Return the vCPU quota of an account; that of a new account if it cannot be read."""
+    settings = backend.settings
+    try:
+        with anyio.fail_after(_QUOTA_TIMEOUT):
+            async with open_aws(settings, session=backend.session) as aws:
+                return await read_vcpu_quota(aws, settings.capacity)
+    except (CloudburstError, TimeoutError) as exc:
+        msg = "planned for the %s vCPU of a new account, because its quota is not known: %s"
+        logger.warning(msg, NEW_ACCOUNT_VCPU, str(exc) or "no answer")
+        return NEW_ACCOUNT_VCPU
 
 
 def _choose(

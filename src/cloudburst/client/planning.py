@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -130,6 +131,7 @@ async def plan(
     options: RenderOptions | None = None,
     tier: Tier | None = None,
     workers: int | None = None,
+    vcpu: float = math.inf,
     limits: Limits | None = None,
     settings: Settings | None = None,
     **film: Unpack[FilmOptions],
@@ -148,6 +150,7 @@ async def plan(
         options: Appearance of the videos.
         tier: Size of each task; ``None``: all sizes are compared.
         workers: Maximum number of tasks; ``None``: 16.
+        vcpu: Maximum number of vCPUs of all tasks, such as the quota of the account.
         limits: Limits of the run: ``deadline`` and ``max_usd`` bound the proposed plan.
         settings: Settings of the account; ``None``: those of the environment and ``.env``.
         film: Film of the videos: see `FilmOptions`.
@@ -164,7 +167,7 @@ async def plan(
 
     def predict() -> PlanResult:
         data, tiers = PlanData(), [*Tier] if tier is None else [tier]
-        candidates = data.candidates(compared, tiers=tiers, workers=workers)
+        candidates = data.candidates(compared, tiers=tiers, workers=workers, vcpu=vcpu)
         free = [each for each in candidates if not each.worker_kind.usd_per_second]
         usual = free if free and without_tasks else candidates
         # The public image takes characters that no font has from other fonts.
@@ -283,12 +286,17 @@ class PlanData:
         self.prices = read_prices()
 
     def candidates(
-        self, backends: Iterable[object], *, tiers: Iterable[Tier], workers: int | None
+        self,
+        backends: Iterable[object],
+        *,
+        tiers: Iterable[Tier],
+        workers: int | None,
+        vcpu: float = math.inf,
     ) -> list[Candidate]:
         """Return the kinds of workers of these backends; those that cost nothing come first.
 
-        ``workers`` is the maximum number of tasks. Backends of other kinds, and this machine if it
-        cannot render, have no candidate.
+        ``workers`` is the maximum number of tasks, and ``vcpu`` that of their vCPUs. Backends of
+        other kinds, and this machine if it cannot render, have no candidate.
         """
         found = list[Candidate]()
         for backend in backends:
@@ -296,7 +304,7 @@ class PlanData:
                 case OpenLocal(workers=processes, encoders=encoders) if can_render_locally():
                     found.append(self.local(workers=processes, encoders=encoders))
                 case OpenFargate(settings=settings):
-                    found += self.fargate(settings, tiers=tiers, workers=workers)
+                    found += self.fargate(settings, tiers=tiers, workers=workers, vcpu=vcpu)
                 case OpenEndpoints():
                     found.append(self.endpoints(backend))
                 case _:
@@ -331,9 +339,14 @@ class PlanData:
         )
 
     def fargate(
-        self, settings: Settings, *, tiers: Iterable[Tier], workers: int | None
+        self,
+        settings: Settings,
+        *,
+        tiers: Iterable[Tier],
+        workers: int | None,
+        vcpu: float = math.inf,
     ) -> list[Candidate]:
-        """Return a candidate for each tier."""
+        """Return a candidate for each tier that the quota allows, or for the smallest one."""
         # It loads the AWS libraries.
         from cloudburst.aws.fargate.task_definition import named_architecture  # noqa: PLC0415
 
@@ -350,12 +363,13 @@ class PlanData:
                 backend="fargate",
                 tier=tier,
                 encoder_slots=default_performance.fargate_encoder_slots(tier, protocol),
-                max_workers=workers or DEFAULT_MAX_TASKS,
+                max_workers=int(min(workers or DEFAULT_MAX_TASKS, max(1, vcpu / tier.vcpu))),
                 usd_per_second=disk
                 + rates.task_usd_per_second(tier, public_ipv4=settings.public_address),
                 spot=settings.capacity == SPOT,
             )
-            for tier in sorted(tiers, key=lambda tier: tier.vcpu)
+            for number, tier in enumerate(sorted(tiers, key=lambda tier: tier.vcpu))
+            if tier.vcpu <= vcpu or number == 0
         ]
 
     def _kind(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.client.responses import get_structure
 from cloudburst.aws.setup.checks import Check, CheckContext, failed, passed, warning
@@ -33,7 +34,7 @@ QUOTA_CODES = {"FARGATE": "L-3032A538", "FARGATE_SPOT": "L-36FBB829"}
 # show whether AWS has verified the account (2026-11):
 # https://github.com/aws/copilot-cli/issues/3064.
 UNVERIFIED_ACCOUNT = "a new account starts no task until AWS has verified it, even within its quota"
-OPTIONAL_SIDS = frozenset({"DescribeWorkerNetwork", "ListLogStreams", "ReadLogs"})
+OPTIONAL_SIDS = frozenset({"DescribeWorkerNetwork", "ListLogStreams", "ReadLogs", "ReadQuotas"})
 """Ids (``Sid``) of the IAM statements without which a run still works."""
 ALLOW_RUN = "allow the actions of: cloudburst init --policy"
 
@@ -73,16 +74,21 @@ async def check_region(context: CheckContext) -> Sequence[Check]:
     return [passed("region", name)]
 
 
+async def read_vcpu_quota(aws: AWSClient, provider: str) -> float:
+    """Return how many vCPUs tasks of a capacity provider may have at the same time."""
+    code: dict[str, Any] = {"ServiceCode": "fargate", "QuotaCode": QUOTA_CODES[provider]}
+    try:
+        response = await aws.call("service-quotas", "get_service_quota", **code)
+    except ResourceMissingError:
+        # The quota was never changed in this account.
+        response = await aws.call("service-quotas", "get_aws_default_service_quota", **code)
+    return float(response["Quota"]["Value"])
+
+
 async def check_quotas(context: CheckContext) -> Sequence[Check]:
     """Check that the account's vCPU quota allows all tasks of the planned run at the same time."""
     provider, tasks = context.settings.capacity, context.tasks
-    code: dict[str, Any] = {"ServiceCode": "fargate", "QuotaCode": QUOTA_CODES[provider]}
-    try:
-        response = await context.aws.call("service-quotas", "get_service_quota", **code)
-    except ResourceMissingError:
-        # The quota was never changed in this account.
-        response = await context.aws.call("service-quotas", "get_aws_default_service_quota", **code)
-    allowed, size = float(response["Quota"]["Value"]), context.tier.vcpu
+    allowed, size = await read_vcpu_quota(context.aws, provider), context.tier.vcpu
     name = "quota" if provider == "FARGATE" else "Spot quota"
     number = "1 task" if tasks == 1 else f"{tasks} tasks"
     found = f"{tasks * size} vCPU needed ({number} of {size}), {allowed:g} allowed"

@@ -152,10 +152,11 @@ def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, .
         pass_role_statement(arns.task_roles),
         *([addresses] if settings.public_address else []),
         allow("ListLogStreams", f"{arns.log_group}:*", "logs:DescribeLogStreams"),
-        # A run does not need these: they explain workers that do not answer, and show subnets in
-        # which no worker can be used.
+        # A run does not need these: they explain workers that do not answer, show subnets in which
+        # no worker can be used, and bound the tasks for a budget or a deadline.
         allow("DescribeWorkerNetwork", "*", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets"),
         allow("ReadLogs", streams, "logs:GetLogEvents"),
+        READ_QUOTAS,
     )
 
 
@@ -174,8 +175,7 @@ def doctor_statements(arns: ResourceArns) -> tuple[Statement, ...]:
         LIST_LOG_GROUPS,
         DESCRIBE_NETWORK,
         allow("DescribeVpcEndpoints", "*", "ec2:DescribeVpcEndpoints"),
-        allow("ReadQuotas", "*", "servicequotas:GetServiceQuota"),
-        allow("ReadDefaultQuotas", "*", "servicequotas:GetAWSDefaultServiceQuota"),
+        READ_QUOTAS,
     )
 
 
@@ -192,6 +192,12 @@ def describe_cluster_statement(arns: ResourceArns) -> Statement:
 
 # IAM can allow the two for all resources only.
 LIST_LOG_GROUPS = allow("ListLogGroups", "*", "logs:DescribeLogGroups")
+READ_QUOTAS = allow(
+    "ReadQuotas",
+    "*",
+    "servicequotas:GetServiceQuota",
+    "servicequotas:GetAWSDefaultServiceQuota",
+)
 DESCRIBE_NETWORK = allow(
     "DescribeNetwork",
     "*",
