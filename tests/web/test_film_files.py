@@ -1,5 +1,7 @@
 """What is beside the film of a job: cover, subtitles and chapters."""
 
+from urllib.parse import unquote
+
 import pytest
 
 from cloudburst.media.subtitles import Cue, read_subtitles
@@ -28,6 +30,21 @@ async def test_a_film_has_a_cover_subtitles_in_webvtt_form_and_chapters(
         await check_cover(http, url, path)
         await check_subtitles(http, url, path)
         await check_chapters(http, url)
+
+
+async def test_a_film_is_saved_under_the_name_of_its_run(cloud, make_scene, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs") as (jobs, http):
+        image = await upload(http, make_scene("p")["image_path"])
+        scene = {"name": "a", "image": image, "duration": 1}
+        for name in ("灯塔 1/2", ""):
+            job = (await submit(http, scene, film=True, name=name)).json()
+            await finished(http, job)
+            jobs.queue.files(job["id"]).film.write_bytes(b"film")
+            answer = await http.get(f"{job['links']['film']}?download")
+            assert answer.headers["content-type"] == "video/mp4"
+            saved = unquote(answer.headers["content-disposition"])
+            assert f"{name or job['id']}.mp4" in saved
+            assert saved.startswith("attachment; filename")
 
 
 async def check_cover(http, url, path):

@@ -171,11 +171,11 @@ async def _film_file(call: WebCall, suffix: str) -> Response:
     job = await call.job()
     if not job.film:
         raise HTTPException(404, "no film was requested for the job")
-    name = Path(film_name(job.id)).with_suffix(suffix).name
     if job.destination is not None:
+        name = Path(film_name(job.id)).with_suffix(suffix).name
         return await _redirect_to_s3(call, job, name)
     film = call.queue.files(job.id).film.with_suffix(suffix)
-    return await file_response(call.request, film, name)
+    return await file_response(call.request, film, f"{job.name or job.id}{suffix}")
 
 
 def _film_subtitles(film: Path) -> str:

@@ -49,6 +49,13 @@ PAIR = """async cases => {
   return cases.map(({ files }) => pair(files));
 }"""
 
+NOTE = """() => {
+  window.said = new Set();
+  const note = () => document.querySelectorAll(".say").forEach(one => said.add(one.textContent));
+  const everything = { subtree: true, childList: true, characterData: true };
+  new MutationObserver(note).observe(document.body, everything);
+}"""
+
 
 @pytest.fixture(scope="module")
 def chromium():
@@ -229,7 +236,7 @@ def test_story_is_rendered_cancelled_and_resumed(chromium, server):
         opened.button("resume").click(timeout=10_000)
         opened.wait_for("complete")
         opened.page.goto(f"{server.url}/#/runs")
-        name = opened.text("story.name")
+        name = f"{opened.text('story.name')} {time.strftime('%F')}"
         opened.button("rename.of", name=name).click()
         opened.page.locator("dialog input").fill("Another name")
         opened.button("rename").click()
@@ -262,19 +269,31 @@ def test_failed_scene_is_rendered_again_with_another_file(chromium, server):
 def test_times_of_words_in_json_are_the_subtitles_of_their_scenes(chromium, server, tmp_path):
     files = spoken_folder(tmp_path / "spoken")
     later = files.pop("02.json")
+    # The next scenes are sent while the first ones are encoded.
+    more = [(f"0{n}.{one}", files[f"01.{one}"]) for n in range(3, 7) for one in ("jpg", "mp3")]
     with window(chromium, server, "phone") as opened:
-        opened.drop([*files.items(), ("other.json", later)])
+        opened.drop([*files.items(), *more, ("other.json", later)])
         rows = opened.page.locator(".scenes li")
-        expect(rows).to_have_count(2)
+        expect(rows).to_have_count(6)
         expect(opened.page.locator("aside li b")).to_have_text(["other.json"])
         expect(rows.nth(0).locator(".files button").nth(2)).to_have_text("json")
         expect(rows.nth(1).locator(".files button").nth(2)).to_have_text(opened.text("no.subtitle"))
         opened.drop([("02.json", later)])
-        expect(rows).to_have_count(2)
+        expect(rows).to_have_count(6)
         expect(rows.nth(1).locator(".files button").nth(2)).to_have_text("json")
         opened.check("spoken")
+        expect(opened.page.locator("#transition")).to_have_value("cut")
+        name = f"01 {time.strftime('%F')}"
+        expect(opened.page.locator(".head h1")).to_have_text(name)
+        opened.page.evaluate(NOTE)
         opened.render()
         opened.wait_for("complete")
+        said = set(opened.page.evaluate("[...said]"))
+        assert opened.text("scene.encoding.on", worker=1) in said
+        assert opened.text("scene.again") not in said
+        with opened.page.expect_download() as saving:
+            opened.page.get_by_role("link", name=opened.text("film"), exact=True).click()
+        assert saving.value.suggested_filename == f"{name}.mp4"
         job = opened.page.url.rpartition("/")[2]
     with server.http() as http:
         subtitles = http.get(f"/api/jobs/{job}/film/subtitles.vtt")

@@ -12,7 +12,7 @@ const KEPT_DRAFTS = 20; // of earlier runs, which can be rendered with another l
 const AGAIN = [0, 429, 503], AGAIN_DELAY = 2000; // statuses after which a file is sent again, and milliseconds
 const PLAN_DELAY = 300; // milliseconds without a change, after which the plan is asked for
 
-const empty = () => ({ key: crypto.randomUUID?.() ?? String(Math.random()), name: "", film: true, transition: "crossfade", scenes: [], unused: [], options: {}, preset: null, place: null, spot: false, maxUsd: "", deadline: "" });
+const empty = () => ({ key: crypto.randomUUID?.() ?? String(Math.random()), name: "", folder: "", film: true, transition: "cut", scenes: [], unused: [], options: {}, preset: null, place: null, spot: false, maxUsd: "", deadline: "" });
 
 /** The draft, what the server says about it, and the uploads that wait or fail. */
 export const state = { draft: empty(), plan: null, planProblem: null, isPlanning: false, waiting: 0, sent: 0, changed: () => {} };
@@ -80,7 +80,7 @@ export async function addFiles(files) {
   const first = files[0]?.path.split("/")[0];
   const isFolder = files.every(({ path }) => path.includes("/") && path.split("/")[0] === first);
   const byPath = new Map(files.map(({ file, path }) => [isFolder ? path.slice(first.length + 1) : path, file]));
-  if (isFolder && !state.draft.name) state.draft.name = first;
+  if (isFolder) state.draft.folder ||= first;
   const found = pair([...byPath.keys()], state.draft.scenes.map(({ name }) => name)), [list, ...more] = found.lists;
   const listed = list && more.length === 0 ? await readList(byPath.get(list)) : null;
   if (listed) addListed(listed, byPath, list);
@@ -216,6 +216,9 @@ export function commonFaults() {
 export const isSending = scene => ROLES.some(role => scene[role]?.isWaiting);
 export const readyScenes = () => state.draft.scenes.filter(scene => !isSending(scene) && faultsOf(scene).length === 0);
 
+/** Return the name of a run: what the user has typed, or the folder, or the first scene, and the day. */
+export const nameOf = ({ name, folder, scenes }) => name || [folder || scenes[0]?.name, new Date().toLocaleDateString("sv")].filter(Boolean).join(" ");
+
 /** Return options with the identifiers of their files. */
 export function optionsBody(options) {
   const sent = Object.entries(options).map(([name, value]) => [name, value?.name === undefined ? value : value.id]);
@@ -271,7 +274,7 @@ export function capOf(plan) {
 
 /** Submit the ready scenes with a plan; return the job. A repeated request makes no second job. */
 export async function submit(plan) {
-  const { draft } = state, body = { ...jobBody(readyScenes()), name: draft.name || t("untitled") };
+  const { draft } = state, body = { ...jobBody(readyScenes()), name: nameOf(draft) };
   if (server.about.places.some(one => one.place === plan.place && one.available)) body.place = plan.place;
   if (plan.place !== "machine") Object.assign(body, { tier: plan.tier, workers: plan.workers, spot: plan.spot });
   if (plan.place !== "machine") body.max_usd = capOf(plan);

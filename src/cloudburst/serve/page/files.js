@@ -1,7 +1,7 @@
 // First step: files become scenes. A fault is shown at its file, with the action that fixes it.
 
 import { ask, button, dropdown, field, h, icon, square, toggle } from "./dom.js";
-import { addFiles, addStory, chosenFiles, commonFaults, discard, droppedFiles, faultsOf, isSending, readyScenes, save, state, waiting } from "./draft.js";
+import { addFiles, addStory, chosenFiles, commonFaults, discard, droppedFiles, faultsOf, isSending, nameOf, readyScenes, save, state, waiting } from "./draft.js";
 import { ENDINGS, ending } from "./pairing.js";
 import { go, steps, thumb } from "./parts.js";
 import { describe, problemBox } from "./problems.js";
@@ -64,7 +64,7 @@ function scenesView() {
   return [
     steps(0),
     h("div", { class: "head" },
-      h("div", null, h("h1", null, draft.name || t("untitled")), h("p", null, facts(t("scenes.n", { n: draft.scenes.length }), seconds && duration(seconds), size && bytes(size)))),
+      h("div", null, h("h1", null, nameOf(draft)), h("p", null, facts(t("scenes.n", { n: draft.scenes.length }), seconds && duration(seconds), size && bytes(size)))),
       h("div", { class: "row" }, button(t("discard"), startOver, { kind: "quiet" }), button(t("add.files"), chooseMany(false), { symbol: "plus" }))),
     h("div", { class: "split" },
       h("div", { class: "stack" },
@@ -77,9 +77,9 @@ function scenesView() {
         draft.scenes.length > 0 && h("div", { class: "card flush" }, h("ol", { class: "scenes", "aria-label": t("scenes") }, draft.scenes.map((scene, place) => row(scene, place, planned))))),
       h("aside", { class: "stack", "aria-label": t("run.options") },
         h("div", { class: "card stack" },
-          field("name", t("name"), h("input", { id: "name", type: "text", maxlength: 200, value: draft.name, placeholder: t("untitled"), oninput: event => { draft.name = event.target.value; save(); } })),
+          field("name", t("name"), h("input", { id: "name", type: "text", maxlength: 200, value: draft.name, placeholder: nameOf({ ...draft, name: "" }), oninput: event => { draft.name = event.target.value; save(); } })),
           toggle(h("b", null, t("film.join")), draft.film, value => { draft.film = value; save(); }),
-          draft.film && field("transition", t("transition"), dropdown(["crossfade", "fade", "cut"].map(one => [one, named("transition", one)]), draft.transition, value => { draft.transition = value; save(); }, { id: "transition" }))),
+          draft.film && field("transition", t("transition"), dropdown(["cut", "fade", "crossfade"].map(one => [one, named("transition", one)]), draft.transition, value => { draft.transition = value; save(); }, { id: "transition" }))),
         draft.unused.length > 0 && h("div", { class: "card" }, h("h2", null, t("unused")), h("ul", { class: "stack tight small" }, draft.unused.slice(0, 20).map(path => h("li", null, h("b", null, path), " ", h("span", { class: "muted" }, reason(path))))), draft.unused.length > 20 && h("p", { class: "small muted" }, t("more.n", { n: draft.unused.length - 20 }))))),
     h("div", { class: "dock" },
       h("p", { role: "status" }, state.waiting ? t("sending", { done: state.sent, n: state.waiting }) : t("ready.n", { ready: ready.length, n: draft.scenes.length })),

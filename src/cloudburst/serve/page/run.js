@@ -9,7 +9,7 @@ import { hide, retake } from "./parts.js";
 import { describe, detailsOf, problemBox, remedyOf } from "./problems.js";
 import { billCard, stat } from "./result.js";
 import { server } from "./server.js";
-import { bill, bytes, cap, clock, duration, facts, forecast, named, percent, t } from "./text.js";
+import { bill, bytes, cap, clock, duration, facts, forecast, moment, named, percent, t } from "./text.js";
 import { timeline } from "./timeline.js";
 
 const REFRESH_DELAY = 400; // milliseconds in which events are collected before the scenes are read again
@@ -26,7 +26,7 @@ let source = null, timer = 0, ticker = 0, isReading = false;
 export function openRun(id) {
   if (run.id === id) return;
   closeRun();
-  Object.assign(run, { id, job: null, scenes: [], live: null, report: null, videos: [], chapters: [], log: [], problem: null, playing: null, chapter: 0, tasks: new Map(), replaced: {}, leftOut: new Set(), receivedAt: 0, isBusy: false });
+  Object.assign(run, { id, job: null, scenes: [], live: null, report: null, videos: [], chapters: [], log: [], problem: null, playing: null, chapter: 0, tasks: new Map(), replaced: {}, retried: new Set(), leftOut: new Set(), receivedAt: 0, isBusy: false });
   reload();
 }
 
@@ -99,6 +99,8 @@ function follow() {
 
 function note(type, event) {
   const data = JSON.parse(event.data);
+  if (type === "scene.retried") run.retried.add(data.scene);
+  else run.retried.delete(data.scene);
   if (data.task && !run.tasks.has(data.task)) run.tasks.set(data.task, run.tasks.size + 1);
   const values = { scene: data.scene, worker: run.tasks.get(data.task) ?? "", reason: data.message ?? "" };
   const key = `log.${type}`;
@@ -168,7 +170,7 @@ function heading() {
   const again = retake(job.id);
   return h("div", { class: "head" },
     h("div", null,
-      h("div", { class: "row" }, h("h1", null, job.name || t("untitled")), h("span", { class: `pill ${kind}` }, kind === "now" ? h("span", { class: "dot" }) : kind === "ok" && icon("check", true), word)),
+      h("div", { class: "row" }, h("h1", null, job.name || moment(job.created_at)), h("span", { class: `pill ${kind}` }, kind === "now" ? h("span", { class: "dot" }) : kind === "ok" && icon("check", true), word)),
       h("p", null, isOver(job) ? summary() : isStarting && run.live.workers.some(worker => worker.place === "fargate") ? t("aws.starts") : job.state === "queued" ? t("waits.turn") : t("may.close"))),
     h("div", { class: "row" }, isOver(job)
       ? [report?.film && linkButton(t("film"), `${path()}/film?download`, { kind: "main", symbol: "download", download: "" }),
@@ -254,7 +256,7 @@ function sayOf(scene) {
   if (scene.state === "waiting" && isOver(run.job)) return t("scene.never");
   const worker = !isOver(run.job) && run.live?.workers.find(one => one.scenes.includes(scene.scene))?.number;
   if (worker && ["waiting", "uploading", "encoding", "downloading"].includes(scene.state)) return t(`scene.${scene.state}.on`, { worker });
-  if (scene.state === "waiting" && scene.attempts > 0) return t("scene.again");
+  if (scene.state === "waiting" && run.retried.has(scene.scene)) return t("scene.again");
   return t(`scene.${scene.state}`);
 }
 

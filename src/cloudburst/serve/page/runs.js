@@ -60,7 +60,7 @@ async function rename(job) {
 
 async function remove(job) {
   const text = job.destination ? t("delete.text.s3") : t("delete.text", { n: job.completed });
-  if (await ask(t("delete.title", { name: job.name || t("untitled") }), [h("p", null, text)], [["", t("keep")], ["delete", t("delete"), "bad"]])) await act(() => call("DELETE", `api/jobs/${job.id}`));
+  if (await ask(t("delete.title", { name: job.name || moment(job.created_at) }), [h("p", null, text)], [["", t("keep")], ["delete", t("delete"), "bad"]])) await act(() => call("DELETE", `api/jobs/${job.id}`));
 }
 
 export function runsView() {
@@ -77,7 +77,7 @@ export function runsView() {
 }
 
 function row(job) {
-  const name = job.name || t("untitled"), kind = PILLS[job.state], isOver = job.finished_at !== null;
+  const name = job.name || moment(job.created_at), kind = PILLS[job.state], isOver = job.finished_at !== null;
   const usd = job.cost ? bill(job.cost.usd) : t("free");
   return h("li", { key: job.id },
     h("span", { class: "thumb" }, job.cover ? h("img", { src: `api/jobs/${job.id}/videos/${encodeURIComponent(job.cover)}`, alt: "", loading: "lazy" }) : icon("picture")),

@@ -22,7 +22,6 @@ export const STRINGS = {
   "yes": ["yes", "是"],
   "no": ["no", "否"],
   "details": ["Details", "详情"],
-  "untitled": ["Untitled", "未命名"],
   "comma": [", ", "，"],
   "colon": ["{what}: {text}", "{what}：{text}"],
   "semicolon": ["; ", "；"],
