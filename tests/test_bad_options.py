@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -238,7 +239,10 @@ async def check_scenes(
         messages[name] = line
     assert list(messages) == [scene["scene_name"] for scene in scenes]
     for scene, bad in zip(scenes, bads, strict=True):
-        check(messages[scene["scene_name"]], bad, f"{scene['scene_name']}: options")
+        message = messages[scene["scene_name"]]
+        if first := re.search(r"expected as for (\w+) above$", message):
+            message = message.replace(first[0], messages[first[1]].partition("; ")[2])
+        check(message, bad, f"{scene['scene_name']}: options")
 
 
 def scenes_of(bads: Sequence[Bad], scene: Mapping[str, Any]) -> list[dict[str, Any]]:

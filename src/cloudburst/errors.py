@@ -149,12 +149,12 @@ class SceneFault(NamedTuple):
 
 
 def without_repeats(faults: Iterable[SceneFault]) -> Iterator[SceneFault]:
-    """Yield faults for people, each long description of valid values only once."""
-    said = set[str]()
+    """Yield faults for people, each long description of a field's valid values only once."""
+    first = dict[tuple[str, str], str]()
     for fault in faults:
-        yield fault._replace(expected="as above") if fault.expected in said else fault
-        if len(fault.expected) > _MAX_REPEATED:
-            said.add(fault.expected)
+        scene = first.setdefault((fault.field, fault.expected), fault.scene)
+        is_said = scene != fault.scene and len(fault.expected) > _MAX_REPEATED
+        yield fault._replace(expected=f"as for {scene} above") if is_said else fault
 
 
 class InvalidScenesError(ConfigurationError):

@@ -347,7 +347,7 @@ def test_five_faults_of_one_cause_show_the_list_of_formats_once(tmp_path, monkey
     assert main(["render", "in.json", "--backend", "local"]) == 2
     shown = " ".join(capsys.readouterr().err.split())
     assert shown.count("SubRip") == 1
-    assert shown.count("expected as above") == 4
+    assert shown.count("expected as for 0 above") == 4
     with pytest.raises(InvalidScenesError) as caught:
         check_scenes(json.loads(Path("in.json").read_text()), RenderOptions(), Limits())
     assert str(caught.value).count("SubRip") == 1

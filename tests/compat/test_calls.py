@@ -243,7 +243,7 @@ async def test_the_environment_and_env_are_read(cloud, scenes, monkeypatch):
     assert "from-env" in result.downloaded_files[0]
     write_env("API_TIMEOUT_MINUTES=soon")
     with pytest.raises(
-        ConfigurationError, match=r"^API_TIMEOUT_MINUTES in \.env: Input should be a valid number"
+        ConfigurationError, match=r"^API_TIMEOUT_MINUTES in \.env: expected a number"
     ):
         await execute_parallel_batches(scenes(1))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.film.request import check_scenes_of_film
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.journal_entries import ProcessEntry, SceneEntry
@@ -84,7 +84,7 @@ def test_other_texts_are_refused_without_their_secrets(text: str, found: str) ->
 
 @pytest.mark.parametrize("value", [5, b"a.png", ["a.png"], {"bucket": "b", "key": "k"}])
 def test_other_values_are_refused(value: Any) -> None:
-    with pytest.raises(ValidationError, match="not a path or a URL"):
+    with pytest.raises(InvalidScenesError, match="; expected a path or a URL"):
         Scene(name="a", image=value, duration=1)
 
 

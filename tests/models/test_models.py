@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import pickle
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cloudburst import Effect, Limits, RenderOptions, Scene, Settings, Tier, Timeouts
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.limits import Backoff
 from cloudburst.models.scene import MAX_NAME_BYTES, fold_name, validate_scene_name
 from cloudburst.models.tier import encoder_slots
@@ -199,7 +203,7 @@ def test_delays_are_bounded_by_ceilings_that_grow(first, factor, cap, seed):
     ],
 )
 def test_policies_check_their_numbers(policy, wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ConfigurationError, match=f"{next(iter(wrong))}: .*; expected "):
         policy(**wrong)
 
 
@@ -213,3 +217,36 @@ def test_an_empty_text_replaces_the_value_of_the_run_by_none(name):
     run = RenderOptions.model_validate({name: "a.file"})
     scene = RenderOptions.model_validate({name: ""})
     assert run.overridden_by(scene) == RenderOptions()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Scene(name="a", titel="b"), "titel: an unknown field; expected title"),
+        (lambda: Scene(image="a.png"), "name: nothing; expected a value"),
+        (lambda: Scene(name=1), "name: 1; expected a text"),
+        (lambda: Scene(name="a", duration="x"), "duration: 'x'; expected a number"),
+        (lambda: Scene(name="a", options={"fps": 7}), "options.fps: 7; expected one of 24, 25"),
+        (lambda: Scene(name="a"), "scene: neither image nor title_card is given; expected one"),
+        (lambda: RenderOptions(fsp=30), "fsp is not an option; expected one of animation"),
+        (lambda: RenderOptions(size="x", bold=7), "bold is 7; expected .*; size is 'x'; expected"),
+        (lambda: Limits(worker=1), "worker: an unknown field; expected workers"),
+        (lambda: Timeouts(call="x"), "call: 'x'; expected a number"),
+        (lambda: Settings(capacity="SPOT"), "capacity: expected 'FARGATE' or 'FARGATE_SPOT'"),
+        (lambda: Settings(idle=0), "idle: expected more than 0"),
+        (lambda: Settings(endpoint_url="http://["), "endpoint_url: Invalid IPv6 URL; expected an"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_of_ours_in_our_words(make, message):
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        make()
+    text = str(caught.value)
+    assert not re.search("Input should|Extra inputs|Value error|pydantic|validation error", text)
+    assert make.__name__ == caught.traceback[1].name
+
+
+def test_a_valid_scene_is_made_of_what_pydantic_dumps():
+    scene = Scene(name="a", image="a.png", duration=1, options={"fps": 25})
+    assert Scene.model_validate(scene.model_dump()) == scene
+    assert pickle.loads(pickle.dumps(scene)) == scene
+    assert str(inspect.signature(Limits)).startswith("(*, workers: ")

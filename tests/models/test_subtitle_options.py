@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from cloudburst import RenderOptions, read_scenes
 from cloudburst.cli.look_options import LookOptions
-from cloudburst.models.options import describe_option_error
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.options.subtitles import CAPTIONS
 
 
@@ -102,10 +101,9 @@ def test_fonts_survive_json():
     ],
 )
 def test_a_wrong_list_of_fonts_is_one_error(fonts, found):
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         RenderOptions(font=fonts)
-    (error,) = caught.value.errors()
-    assert found in error["msg"]
+    assert found in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +150,11 @@ def test_a_font_is_a_family_or_a_path(value, is_path):
 
 @pytest.mark.parametrize("family", ["Arial", "Noto Sans Arabic", "noto sans", "", 5, "ttf"])
 def test_a_family_that_is_not_known_is_an_error_with_those_that_are(family):
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         RenderOptions(font=family)
-    name, found, expected, _ = describe_option_error(caught.value.errors()[0])
-    assert (name, found) == ("font", repr(family))
-    assert expected.startswith("Noto Sans CJK SC, Noto Sans CJK TC, ")
-    assert expected.endswith("; installed fonts are found by themselves")
+    text = str(caught.value)
+    assert text.startswith(f"font is {family!r}; expected Noto Sans CJK SC, Noto Sans CJK TC, ")
+    assert text.endswith("; installed fonts are found by themselves")
 
 
 @pytest.mark.parametrize("caption", CAPTIONS)

@@ -8,15 +8,13 @@ from pathlib import Path
 from traceback import walk_stack
 from typing import Any
 
-from pydantic import ValidationError
-
 from cloudburst.client.backends import default_backend, local, only_for_fargate
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs import scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.batches import Distribution
 from cloudburst.models.locations import is_s3
-from cloudburst.models.options import RenderOptions, describe_option_errors
+from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import SceneDict
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -147,10 +145,7 @@ def options_of(**look: Any) -> RenderOptions:
     """
     for name in look.keys() & {"is_portrait", "watermark", "watermark_path"}:
         look[name] = look[name] or None
-    try:
-        return RenderOptions.model_validate(look)
-    except ValidationError as exc:
-        raise ConfigurationError("; ".join(describe_option_errors(exc))) from exc
+    return RenderOptions(**look)
 
 
 def tier_of(config_priority: int) -> Tier:

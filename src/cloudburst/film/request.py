@@ -39,6 +39,7 @@ from cloudburst.models.locations import (
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.options.sound import MIN_LOOP_SECONDS, SoundOptions
 from cloudburst.models.options.values import OptionalLocation
+from cloudburst.models.problems import describe_value
 from cloudburst.models.scene import (
     COVER_SUFFIX,
     AnyScene,
@@ -94,7 +95,8 @@ def _absolute_files(how: Mapping[str, Any]) -> dict[str, Any]:
         try:
             files[name] = absolute_location(_FILE.validate_python(how.get(name)))
         except ValidationError as exc:
-            raise ConfigurationError(f"{name}: {exc.errors()[0]['msg']}") from exc
+            found, valid = describe_value(exc.errors()[0])
+            raise ConfigurationError(f"{name}: {found}; expected {valid}") from exc
     return files
 
 

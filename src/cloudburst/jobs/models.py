@@ -29,9 +29,9 @@ from cloudburst.film.request import film_request
 from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.models.film import FILM_FILES, FilmOptions, Transition
 from cloudburst.models.locations import EXPECTED_S3_PREFIX, AnyLocation, S3Prefix, parse_s3_prefix
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, describe_field
 from cloudburst.models.options.values import OptionalLocation
-from cloudburst.models.problems import code_of, fault_code, fix_of
+from cloudburst.models.problems import code_of, fix_of
 from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import Scene
 from cloudburst.models.tier import NamedTier
@@ -278,16 +278,8 @@ def _faults(fields: Mapping[str, Any], error: ValidationError) -> list[SceneFaul
 
 def field_fault(error: ErrorDetails, model: type[BaseModel]) -> SceneFault:
     """Return the fault of a field of a request, which pydantic has described."""
-    field = ".".join(map(str, error["loc"]))
-    text = error["msg"].removeprefix("Value error, ")
-    found, parted, expected = text.partition("; expected ")
-    if error["type"] == "extra_forbidden":
-        found, expected = "an unknown field", f"one of {', '.join(model.model_fields)}"
-    elif field == "to":
-        expected = _EXPECTED_FOLDER
-    elif not parted:
-        found, expected = short_repr(error["input"]), text.removeprefix("Input should be ")
-    return SceneFault("", field, found, expected, fault_code(error))
+    fault = describe_field(error, model)
+    return fault._replace(expected=_EXPECTED_FOLDER) if fault.field == "to" else fault
 
 
 class JobFailure(BaseModel):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.problems import checked, describe_value
 from cloudburst.models.video_format import MAX_SCENE_SECONDS
 
 _STRICT = ConfigDict(extra="forbid")
@@ -22,6 +24,13 @@ Count = Annotated[int, Field(ge=1)]
 _DECODED_LENGTH = 1.01
 
 
+def _error_of(exc: ValidationError, names: Collection[str]) -> ConfigurationError:
+    described = ((error["loc"][-1], *describe_value(error, names)) for error in exc.errors())
+    faults = (f"{name}: {found}; expected {valid}" for name, found, valid in described)
+    return ConfigurationError("\n".join(faults))
+
+
+@checked(_error_of)
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Timeouts:
     """Timeouts of a client, in seconds; ``None`` means no limit."""
@@ -52,6 +61,7 @@ class Timeouts:
     have stopped and its bill is final."""
 
 
+@checked(_error_of)
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Limits:
     """Limits of a client: concurrency, sizes, attempts and cost."""
@@ -109,6 +119,7 @@ class Limits:
         return 1 + _DECODED_LENGTH * self.audio_seconds
 
 
+@checked(_error_of)
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Backoff:
     """Exponentially growing delays between repeated calls, with full jitter.

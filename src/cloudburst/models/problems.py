@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cloudburst import errors
-from cloudburst.errors import FaultCode
+from cloudburst.errors import CloudburstError, FaultCode, PublicCall
+from cloudburst.text import short_repr, shorten
+
+_Model = TypeVar("_Model")
 
 # Fixes of faults, of errors without ``Error`` at the end of their names, and of errors of HTTP.
 FIXES: Mapping[str, str] = {
@@ -52,10 +59,28 @@ FIXES: Mapping[str, str] = {
 # Codes by patterns of the types of pydantic's errors.
 _CODES: Mapping[str, FaultCode] = {
     "^missing$": "missing",
-    "^extra_forbidden$": "unknown_field",
+    "^extra_forbidden$|^unexpected_keyword": "unknown_field",
     "_type$|_parsing$": "wrong_type",
     "too_long$": "too_long",
     "^(?:greater|less|literal|enum|finite)": "out_of_range",
+}
+
+# Descriptions of valid values by patterns of the types of pydantic's errors, with their context.
+_VALID: Mapping[str, str] = {
+    "^bool": "true or false",
+    "^int": "a whole number",
+    "^(?:float|decimal)_": "a number",
+    "^(?:string|bytes)_(?:type|sub)": "a text",
+    "^(?:tuple|list|set)_type": "a list",
+    "^(?:dict|mapping|model|dataclass)_": "a mapping",
+    "^path": "the path of a file or folder",
+    "^location": "a path or a URL",
+    "^greater_than$": "more than {gt:g}",
+    "^greater_than_equal$": "at least {ge:g}",
+    "^less_than$": "less than {lt:g}",
+    "^less_than_equal$": "at most {le:g}",
+    "^string_too_long$": "at most {max_length} characters",
+    "^too_long$": "at most {max_length} values",
 }
 
 
@@ -83,3 +108,49 @@ def fault_code(error: ErrorDetails) -> FaultCode:
         if re.search(pattern, kind):
             return code
     return "invalid"
+
+
+def describe_value(error: ErrorDetails, known: Collection[str] = ()) -> tuple[str, str]:
+    """Return what a field has and what it may have, for an error of pydantic.
+
+    ``known`` are the names of the fields beside it.
+    """
+    code, text = fault_code(error), error["msg"].removeprefix("Value error, ")
+    found, parted, expected = text.partition("; expected ")
+    if code == "unknown_field":
+        near = difflib.get_close_matches(shorten(str(error["loc"][-1]), 40), known, n=1)
+        return "an unknown field", near[0] if near else f"one of {', '.join(known)}"
+    if code == "missing":
+        return "nothing", "a value"
+    if not parted:
+        found, expected = short_repr(error["input"]), text.removeprefix("expected ")
+        expected = expected.removeprefix("Input should be ")
+        for pattern, valid in _VALID.items():
+            if re.search(pattern, error["type"]):
+                expected = valid.format(**error.get("ctx", {}))
+    return found, expected
+
+
+def checked(
+    error_of: Callable[[ValidationError, Collection[str]], CloudburstError],
+) -> Callable[[type[_Model]], type[_Model]]:
+    """Decorate a model or dataclass of pydantic, whose constructor then raises our errors.
+
+    ``error_of`` gets the error of pydantic and the names of the fields.
+    """
+
+    def decorate(model: type[_Model]) -> type[_Model]:
+        construct: Callable[..., None] = model.__init__
+
+        @wraps(construct)  # with the mark that makes pydantic not call it to validate
+        def initialize(*args: Any, **fields: Any) -> None:
+            with PublicCall():
+                try:
+                    construct(*args, **fields)
+                except ValidationError as exc:
+                    raise error_of(exc, vars(model)["__pydantic_fields__"]) from exc
+
+        setattr(model, "__init__", initialize)  # noqa: B010 - mypy allows no assignment
+        return model
+
+    return decorate

@@ -19,13 +19,14 @@ from pydantic import (
     Field,
     SkipValidation,
     StringConstraints,
+    ValidationError,
     ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
 )
 
-from cloudburst.errors import SceneFault
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.film import FilmRequest, Transition, transition_frames
@@ -35,9 +36,10 @@ from cloudburst.models.locations import (
     S3Object,
     WrittenLocation,
 )
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, describe_field
 from cloudburst.models.options.marks import Title
 from cloudburst.models.options.values import OptionalLocation, none_if_blank
+from cloudburst.models.problems import checked
 
 # File name extension of covers.
 COVER_SUFFIX = ".jpg"
@@ -159,6 +161,13 @@ def check_duration(duration: float | None, longest: float) -> None:
         raise InvalidInputError(found, expected, "too_long")
 
 
+def _error_of(exc: ValidationError, _: object) -> InvalidScenesError:
+    faults = [describe_field(error, Scene) for error in exc.errors()]
+    faults = [fault if fault.field else fault._replace(field="scene") for fault in faults]
+    return InvalidScenesError(faults=faults)
+
+
+@checked(_error_of)
 class Scene(BaseModel):
     """Input of one video: a picture or a title card, an audio file or a duration, and subtitles.
 

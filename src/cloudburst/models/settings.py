@@ -30,6 +30,7 @@ from cloudburst.files import read_regular_file
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import WrittenFolder
 from cloudburst.models.options.values import none_if_blank
+from cloudburst.models.problems import describe_value
 from cloudburst.models.task import Protocol
 from cloudburst.text import short_repr
 
@@ -178,7 +179,9 @@ class Settings(BaseSettings):
                 for error in exc.errors():
                     name = str(error["loc"][0])
                     place = f"{_names(name)[0]} in {_env_file}" if name in found else name
-                    faults.append(f"{place}: {error['msg']}")
+                    found, valid = describe_value(error)  # a value may be a secret
+                    shown = f"{found}; " if f"{found}; " in error["msg"] else ""
+                    faults.append(f"{place}: {shown}expected {valid}")
                 raise ConfigurationError("; ".join(faults)) from exc
             except (ValueError, OSError) as exc:
                 raise ConfigurationError(f"{_env_file}: {exc}") from exc
@@ -314,7 +317,10 @@ class Settings(BaseSettings):
     @field_validator("endpoint_url", "s3_endpoint_url")
     @classmethod
     def _parsed_url(cls, value: str | None) -> str | None:
-        urlsplit(value or "")  # raises ValueError, whose text names the reason
+        try:
+            urlsplit(value or "")
+        except ValueError as exc:
+            raise ValueError(f"{exc}; expected an address such as https://host:8000") from exc
         return value or None
 
     @field_validator("subnets", "security_groups", "fallbacks", mode="before")

@@ -7,6 +7,8 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from cloudburst.text import short_repr
+
 # Number of vCPUs that a new AWS account may use at once on Fargate, separately for on-demand and
 # Spot tasks: "Amazon ECS endpoints and quotas", AWS General Reference (2026-11).
 NEW_ACCOUNT_VCPU = 6
@@ -58,7 +60,9 @@ class Tier(Enum):
 def _named(value: Any) -> Any:
     if isinstance(value, int):
         return Tier.by_priority(value)
-    return Tier.__members__.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str) and value not in Tier.__members__:
+        raise ValueError(f"{short_repr(value)}; expected one of {', '.join(Tier.__members__)}")
+    return Tier[value] if isinstance(value, str) else value
 
 
 # Tier that is written to JSON as its name, and may be given as its priority.

@@ -16,7 +16,7 @@ from cloudburst.client.client import Client
 from cloudburst.errors import ClosedError
 from cloudburst.jobs import Job, JobQueue
 from cloudburst.jobs.job_rows import unknown_job
-from cloudburst.text import short_repr
+from cloudburst.models.problems import describe_value
 from cloudburst.web.access import Access, Action, Folders
 from cloudburst.web.job_documents import JobDocument
 from cloudburst.web.latest_requests import LatestRequests
@@ -120,9 +120,8 @@ def parse_parameters(model: type[_Model], values: Mapping[str, Any]) -> _Model:
         return model.model_validate({name: values[name] for name in names if name in values})
     except ValidationError as exc:
         error = exc.errors()[0]
-        expected = error["msg"].removeprefix("Input should ")
-        found = f"{error['loc'][0]}: {short_repr(error['input'])}"
-        raise HTTPException(400, f"{found} should {expected}") from exc
+        found, expected = describe_value(error)
+        raise HTTPException(400, f"{error['loc'][0]}: {found}; expected {expected}") from exc
 
 
 def base_url(request: Request, parts: int) -> str:

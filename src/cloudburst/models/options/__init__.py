@@ -8,6 +8,7 @@ from typing import Any, Self, get_args
 
 from pydantic import (
     AliasChoices,
+    BaseModel,
     ConfigDict,
     ValidationError,
     ValidationInfo,
@@ -15,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from cloudburst.errors import ConfigurationError, FaultCode
+from cloudburst.errors import ConfigurationError, FaultCode, SceneFault
 from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, absolute_location
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.picture import MotionOptions, PictureOptions
@@ -29,7 +30,7 @@ from cloudburst.models.options.subtitles import (
     is_font_path,
     split_fonts,
 )
-from cloudburst.models.problems import fault_code
+from cloudburst.models.problems import checked, describe_value, fault_code
 from cloudburst.text import short_repr, shorten
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "OPTION_NAMES",
     "Language",
     "RenderOptions",
+    "describe_field",
     "describe_option_error",
     "describe_option_errors",
     "given_options",
@@ -53,6 +55,7 @@ _MAX_NAME_CHARS = 40
 OPTION_FILES = ("watermark", "music", "font")
 
 
+@checked(lambda exc, _: ConfigurationError("; ".join(describe_option_errors(exc))))
 class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions, MarkOptions):
     """Appearance of the videos of a run; a scene can override some of them (`Scene.options`).
 
@@ -165,10 +168,20 @@ def describe_option_error(error: ErrorDetails) -> tuple[str, str, str, FaultCode
         expected = near[0] if near else f"one of {', '.join(sorted(_FIELDS))}"
         return shorten(name, _MAX_NAME_CHARS), "not an option", expected, code
     info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))
-    found, parted, expected = error["msg"].removeprefix("Value error, ").partition("; expected ")
-    if info is not None and info.description and not parted:
+    found, expected = describe_value(error)
+    if info is not None and info.description and "; expected " not in error["msg"]:
         return name, short_repr(error["input"], _MAX_VALUE_CHARS), info.description, code
     return name, found, expected, code
+
+
+def describe_field(error: ErrorDetails, model: type[BaseModel]) -> SceneFault:
+    """Return the fault in a field of a scene or a job, one of which is ``options``."""
+    field, code = ".".join(map(str, error["loc"])), fault_code(error)
+    found, expected = describe_value(error, model.model_fields)
+    if field.startswith("options."):
+        option, found, expected, code = describe_option_error({**error, "loc": error["loc"][1:]})
+        field = f"options.{option}"
+    return SceneFault("", field, found, expected, code)
 
 
 def describe_option_errors(
