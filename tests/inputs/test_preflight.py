@@ -21,6 +21,7 @@ from PIL import Image, WebPImagePlugin
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.inputs import media_checks
 from cloudburst.inputs.preflight import check_scenes
+from cloudburst.media.subtitles.cues import WORD_TIMES
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
@@ -442,7 +443,16 @@ def test_other_json_is_a_fault_that_names_the_kinds_that_are_read(files: Path) -
     (files / "words.json").write_text('{"scenes": []}')
     (fault,) = faults(scene(files, subtitle="words.json"))
     assert fault.found.startswith("JSON without any word or line that has a start and an end")
-    assert "ElevenLabs, Azure speech synthesis, edge-tts, Volcengine, Whisper" in fault.expected
+    assert WORD_TIMES in fault.expected
+
+
+def test_speech_marks_without_words_are_a_fault_that_says_what_they_are(files: Path) -> None:
+    (files / "words.json").write_text('{"time":6,"type":"viseme","value":"p"}\n')
+    (fault,) = faults(scene(files, subtitle="words.json"))
+    assert fault.field == "subtitle"
+    found = "speech marks of Amazon Polly without any of a word or sentence"
+    assert fault.found == f"{found}: {files / 'words.json'}"
+    assert WORD_TIMES in fault.expected
 
 
 def test_limits_of_bytes_and_seconds(files: Path) -> None:

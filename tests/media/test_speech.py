@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import Cue, Word, parse_subtitles, read_subtitles
+from cloudburst.media.subtitles.cues import LAST_END, WORD_TIMES
 from cloudburst.media.subtitles.sentences import join_words
 from cloudburst.media.subtitles.subrip_webvtt import to_subrip
 from support.speech_files import (
     CHINESE,
     ENGLISH,
     FILES,
+    WITHOUT_ENDS,
     WITHOUT_PUNCTUATION,
     speech,
     srt,
@@ -25,6 +28,11 @@ from support.speech_files import (
 )
 
 MARKS = ",.!?，。！？"
+
+
+VISEMES = "".join(
+    f'{{"time":{at},"type":"viseme","value":"{value}"}}\n' for at, value in enumerate("pErik")
+)
 
 
 def cues_of(content):
@@ -77,11 +85,22 @@ def test_each_file_of_one_speech_has_the_same_sentences_and_highlights(name, spo
         for sentence in spoken
         for word, following in zip(sentence, [*sentence[1:], None], strict=True)
     ]
+    ends = [sentence[-1].end for sentence in spoken]
+    if name in WITHOUT_ENDS:
+        lead = (
+            6 if "Polly" in name else 0
+        )  # a sentence begins that many milliseconds before its word
+        ends = [*(sentence[0].start - lead for sentence in spoken[1:]), LAST_END]
+        last = dict(zip((sentence[-1] for sentence in spoken), ends, strict=True))
+        expected = [
+            (text, start, last.get(word, end))
+            for word, (text, start, end) in zip(words_of(spoken), expected, strict=True)
+        ]
     for found, (text, start, end) in zip(highlights(cues), expected, strict=True):
         assert found == (text, pytest.approx(start, abs=1), pytest.approx(end, abs=1))
-    assert [(cue.start, cue.end) for cue in cues] == [
-        (pytest.approx(sentence[0].start, abs=1), pytest.approx(sentence[-1].end, abs=1))
-        for sentence in spoken
+    assert [cue.start for cue in cues] == [pytest.approx(part[0].start, abs=1) for part in spoken]
+    assert [cue.end for cue in cues] == [
+        pytest.approx(end, abs=lead if name in WITHOUT_ENDS else 1) for end in ends
     ]
 
 
@@ -250,6 +269,128 @@ def test_a_missing_alignment_is_that_of_the_normalised_text():
     assert cues_of(javascript) == cues_of(answer)
 
 
+# Peculiarities of services
+
+
+def times(cues):
+    return [(cue.text, cue.start, cue.end) for cue in cues]
+
+
+def test_whole_numbers_of_assemblyai_are_milliseconds_and_other_numbers_are_seconds():
+    spoken = [
+        {"text": "Smoke", "start": 50, "end": 216, "confidence": 0.97, "speaker": None},
+        {"text": "rises.", "start": 250, "end": 700, "confidence": 1, "speaker": None},
+    ]
+    (cue,) = cues_of({"text": "Smoke rises.", "words": spoken, "confidence": 0.9})
+    assert highlights([cue]) == [("Smoke", 50, 250), ("rises", 250, 700)]
+    assert cues_of(spoken) == [cue]
+    assert times(cues_of({"utterances": spoken[:1]})) == [("Smoke", 50, 216)]
+    # whisper-timestamped: seconds, of which Python writes every fraction.
+    seconds = [dict(one, start=float(n), end=n + 0.5) for n, one in enumerate(spoken)]
+    assert times(cues_of({"words": seconds})) == [("Smoke", 0, 500), ("rises.", 1000, 1500)]
+    # Segments of JavaScript, which writes 4.0 as 4.
+    assert times(cues_of([{"text": "A whole line", "start": 0, "end": 4}])) == [
+        ("A whole line", 0, 4000)
+    ]
+
+
+def test_words_without_times_have_the_gap_between_their_neighbours_in_the_same_line():
+    """WhisperX has no times for digits and symbols."""
+    before, after = word("followed", 15.35, 15.87), word("the", 16.39, 16.5)
+    bare = [{"word": "in"}, {"word": "2014"}]
+    for spoken, found in (
+        ([before, bare[1], after], [("2014", 15870, 16390), ("the", 16390, 16500)]),
+        ([before, *bare, after], [("in", 15870, 16130), ("2014", 16130, 16390)]),
+        ([bare[1], after], [("2014", 16090, 16390), ("the", 16390, 16500)]),
+        ([before, *bare], [("in", 15870, 16170), ("2014", 16170, 16470)]),
+        ([before, {"word": "&"}, after], [("followed", 15350, 15870), ("&", 15870, 16390)]),
+    ):  # fmt: skip
+        text = " ".join(one["word"] for one in spoken)
+        (cue,) = cues_of({"segments": [{"text": text, "words": spoken, "start": 15.35, "end": 17}]})
+        assert cue.text == text
+        shown = highlights([cue])
+        assert [one for one in shown if one in found] == found
+        (again,) = cues_of({"word_segments": spoken})
+        assert again.words == cue.words
+
+
+def test_speech_marks_of_polly_without_words_are_lines_and_without_sentences_words():
+    line = '{"time": %d, "type": "%s", "value": "%s"}\n'
+    lines = line % (0, "sentence", "你好，世界。") + line % (2100, "sentence", "再见。")
+    assert times(cues_of(lines)) == [("你好，世界。", 0, 2100), ("再见。", 2100, LAST_END)]
+    marks = line % (6, "word", "Mary") + line % (6, "viseme", "p") + line % (373, "word", "had")
+    (cue,) = cues_of(marks + line % (900, "viseme", "sil") + line % (950, "viseme", "t"))
+    assert highlights([cue]) == [("Mary", 6, 373), ("had", 373, 900)]
+    assert cues_of("[" + marks.strip().replace("\n", ",") + "]")[0].end == LAST_END
+    # An impossible mark has no effect on the others.
+    wrong = line % (-5, "word", "No") + '{"time": 7, "type": "word", "value": null}\n'
+    assert cues_of(wrong + marks) == cues_of(marks)
+
+
+def test_google_leaves_out_a_start_of_zero_and_repeats_the_words_of_speakers():
+    first = {"endOffset": "0.280s", "word": "Yes,"}
+    then = {"startOffset": "0.280s", "endOffset": "1.5s", "word": "today"}
+    (cue,) = cues_of(
+        {"results": [{"alternatives": [{"transcript": "Yes, today", "words": [first, then]}]}]}
+    )
+    assert highlights([cue]) == [("Yes", 0, 280), ("today", 280, 1500)]
+    assert times(cues_of({"words": [first]})) == [("Yes,", 0, 280)]
+    parts = [words("The harbour"), words("is quiet", at=1.0)]
+    spoken = [{"alternatives": [{"transcript": "…", "words": part}]} for part in parts]
+    everything = [dict(one, speakerTag=1) for part in parts for one in part]
+    repeated = [*spoken, {"alternatives": [{"words": everything}]}]
+    assert times(cues_of({"results": repeated})) == [("The harbour is quiet", 0, 1600)]
+    with pytest.raises(InvalidInputError) as caught:
+        cues_of({"timepoints": [{"markName": f"w{n}", "timeSeconds": n / 2} for n in range(9)]})
+    assert caught.value.found == "marks that are named by numbers"
+    assert '<mark name="Hello"/>' in caught.value.expected
+
+
+def test_a_word_that_minimax_reads_in_several_parts_is_one_word():
+    spoken = [("于", 0), *(("1953", n) for n in range(1, 8)), ("年", 8), ("，", 9)]
+    timed = [
+        {"word": text, "time_begin": n * 100 + 0.7, "time_end": n * 100 + 100.7, "word_begin": n}
+        for text, n in spoken
+    ]
+    answer = {
+        "text": "于1953年，",
+        "time_begin": 0.0,
+        "time_end": 1000.7,
+        "timestamped_words": timed,
+    }
+    (cue,) = cues_of([answer])
+    assert highlights([cue]) == [("于", 1, 101), ("1953", 101, 801), ("年", 801, 901)]
+    assert times(cues_of([{**answer, "timestamped_words": None}])) == [("于1953年，", 0, 1001)]
+
+
+def test_sentences_of_funasr_are_read_where_its_words_cannot_be():
+    lines = [
+        {"text": "你好，", "start": 430, "end": 1130, "spk": 0},
+        {"text": "世界。", "start": 1200, "end": 1900, "spk": 1},
+    ]
+    answer = [
+        {"key": "a", "text": "你好，世界。", "timestamp": [[430, 700]], "sentence_info": lines}
+    ]
+    assert times(cues_of(answer)) == [("你好，", 430, 1130), ("世界。", 1200, 1900)]
+
+
+def test_passages_of_two_channels_are_shown_in_the_order_of_their_times():
+    channels = [
+        {"words": words("Hello?", at=1.0)},
+        {"words": words("Yes.", at=0.2)},
+    ]
+    assert times(cues_of({"channels": channels})) == [("Yes.", 200, 500), ("Hello?", 1000, 1300)]
+
+
+def test_lines_of_several_formats_are_read_together():
+    mixed = [
+        {"text": "edge", "offset": 1_000_000, "duration": 2_000_000},
+        {"word": "Whisper", "start": 0.4, "end": 0.7},
+        {"Text": "Tencent", "BeginTime": 800, "EndTime": 900},
+    ]
+    assert times(cues_of("\n".join(map(json.dumps, mixed)))) == [("edge Whisper Tencent", 100, 900)]
+
+
 # Files with one word in each cue
 
 
@@ -351,7 +492,13 @@ def test_words_with_times_of_their_own_are_not_joined():
         ("{}", "JSON without any word or line that has a start and an end"),
         ("[1, 2, 3]", "JSON without any word or line"),
         ('["a", "b"]', "JSON without any word or line"),
-        ('{"NBest": [{"Words": [{"Word": "a", "Offset": 1, "Duration": 9}]}]}', "JSON without"),
+        ('{"results": {"transcripts": [{"transcript": "Hi"}], "items": []}}', "JSON with"),
+        ('{"timepoints": []}', "JSON without any word or line"),
+        ('[{"text": "你好", "timestamp": [[0, 200]]}]', "JSON without any word or line"),
+        ('[{"text": "a", "timestamp": "2026-07-10T14:28:16Z"}]', "JSON without any word"),
+        ('[{"word": "a", "startTime": "1.2.3s", "endTime": "2s"}]', "JSON without any word"),
+        ('{"words": [{"word": "1999"}, {"word": "1999"}]}', "JSON without any word or line"),
+        (VISEMES, "speech marks of Amazon Polly without any of a word or sentence"),
         ('{"scenes": [{"name": "a"}]}', "JSON without any word or line"),
         ('[{"word": "a", "start": NaN, "end": 1}]', "JSON without any word or line"),
         ('[{"word": "a", "start": -1, "end": 1}]', "JSON without any word or line"),
@@ -371,15 +518,30 @@ def test_json_that_cannot_be_read_says_what_it_is(content, found):
         parse_subtitles(content)
     assert caught.value.found.startswith(found)
     if not found.startswith("more than"):
-        for kind in (
-            "ElevenLabs",
-            "Azure speech synthesis",
-            "edge-tts",
-            "Volcengine",
-            "Whisper",
-            ".srt",
-        ):
-            assert kind in caught.value.expected
+        assert WORD_TIMES in caught.value.expected
+        assert ".srt" in caught.value.expected
+
+
+def test_the_services_that_are_named_are_those_whose_files_are_read():
+    read = {re.split("[ ,.]", name)[0] for name in FILES}
+    named = WORD_TIMES.replace("Amazon Polly and Transcribe", "Amazon").split(", ")
+    assert read - {"DashScope", "OpenAI", "faster-whisper", "whisper"} == set(named)
+
+
+def test_words_that_go_back_in_time_are_refused_with_both_times():
+    back = [*words("one two three"), *words("four five", at=0.05)]
+    marks = [{"time": at, "type": "word", "value": "a"} for at in (0, 5100, 2300, 2600)]
+    lines = [{"text": str(at), "begin_time": at, "end_time": at + 99} for at in (5100, 0)]
+    for content, found in (
+        ({"words": [*words("zero", at=9.5), *back]}, "00:00:00,000 after one at 00:00:09,500"),
+        ("\n".join(map(json.dumps, marks)), "00:00:02,300 after one at 00:00:05,100"),
+        (lines, "00:00:00,000 after one at 00:00:05,100"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            cues_of(content)
+        assert caught.value.found == f"a word at {found}"
+        assert caught.value.expected == "words in the order in which they are spoken"
+    assert shown(cues_of({"words": back})) == ["one two three four five"]  # less than a second
 
 
 def test_words_with_impossible_times_are_left_out():

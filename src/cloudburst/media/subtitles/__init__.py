@@ -125,6 +125,7 @@ def _without_cues(text: str) -> InvalidInputError:
     if not start:
         return InvalidInputError("no text", f"{FORMATS}, or no subtitle at all")
     for pattern, name in (
+        (r'\{"time":.*"type":', "speech marks of Amazon Polly without any of a word or sentence"),
         (_JSON.pattern, "JSON without any word or line that has a start and an end"),
         (r"\[Script Info\]", "a SubStation file without any line of dialogue that is shown"),
         (r"(?:<\?xml[^>]*>\s*)?<tt[\s:>]", "subtitles in TTML form"),

@@ -9,10 +9,14 @@ from typing import NamedTuple
 
 from cloudburst.media.input_error import InvalidInputError
 
+# Services and programs whose times of words are read; docs/looks/subtitles.md says which files.
+WORD_TIMES = (
+    "Amazon Polly and Transcribe, AssemblyAI, Azure, Cartesia, CosyVoice, Deepgram, edge-tts, "
+    "ElevenLabs, FunASR, Google, Huawei, Kokoro, MiniMax, Tencent, Volcengine, Whisper, WhisperX"
+)
 FORMATS = (
     "subtitles in SubRip (.srt), WebVTT (.vtt), SubStation (.ass, .ssa) or LRC (.lrc) form, or "
-    "JSON with times of words (ElevenLabs, Azure speech synthesis, edge-tts, Volcengine, Whisper), "
-    "in UTF-8, UTF-16 or GB 18030"
+    f"JSON with times of words ({WORD_TIMES}), in UTF-8, UTF-16 or GB 18030"
 )
 
 # Maximum size of a subtitle file, in bytes. The subtitles of a feature film have about 100 KB.
@@ -29,6 +33,9 @@ MAX_CHARACTERS_AT_ONCE = 2_000
 # Maximum number of timed words in a file, which take about 20 MB of memory. People speak or sing
 # at most 400 a minute, so they last for four hours.
 MAX_WORDS = 100_000
+
+# End of a text that is shown until the video ends, in milliseconds: later than that of any video.
+LAST_END = (100 * 3600 - 1) * 1000
 
 # Punctuation at the end of a sentence, and of a part of one, in all scripts.
 SENTENCE_ENDS = ".!?…。！？．｡؟۔।॥။។"

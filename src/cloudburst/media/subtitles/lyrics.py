@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from cloudburst.media.subtitles.cue_text import CueText, escape
 from cloudburst.media.subtitles.cues import (
+    LAST_END,
     MAX_CHARACTERS,
     MAX_CUES,
     MAX_WORDS,
@@ -26,8 +27,6 @@ from cloudburst.media.subtitles.cues import (
     milliseconds,
 )
 
-# End of the last line, in milliseconds: later than the end of any video.
-LAST_END = (100 * 3600 - 1) * 1000
 # Maximum length of a line of the file with the times of its words, as a multiple of its text.
 _MAX_STAMPED = 20
 

@@ -16,7 +16,8 @@ from cloudburst.media.subtitles.phrases import thai_words
 # and for 600 to 900 ms between sentences.
 _PAUSE = 500
 # Largest sentence that is not divided: two lines of 42 letters, and 7 seconds (Netflix, Timed Text
-# Style Guide, 2026). A Chinese, Japanese or Korean character counts as two letters.
+# Style Guide, 2026) until its last word, whose end may not be known. A Chinese, Japanese or Korean
+# character counts as two letters.
 _MAX_WIDTH = 84
 _MAX_LENGTH = 7_000
 # A file has one word in each cue if this share of its cues, and this number, are single words
@@ -45,6 +46,7 @@ _LETTER_SEPARATORS = re.compile(rf"[\s{_IDEOGRAPHS}]")
 # Two characters between which there is no space.
 _TIGHT = re.compile(rf"[{_UNSPACED}“‘«(\[{{¿¡].|.[{_UNSPACED}”’»)\]}}.,;:!?%…،؛؟।]", re.DOTALL)
 _LETTER = re.compile(r"[^\W_]")
+_SPOKEN = re.compile(r"[^\W_]|[&%@#+=$€£¥°]")  # a letter, a digit, or a sign that is read out
 _BEFORE_WORD = re.compile(rf"\s*[{_OPENING}]*$")
 _CLAUSE_END = re.compile(rf"[{CLAUSE_ENDS}][{_CLOSING}]*\s*$")
 _SENTENCE_END = re.compile(rf"[{SENTENCE_ENDS}][{_CLOSING}]*\s*$")
@@ -101,9 +103,9 @@ def _line(text: str) -> str:
 
 def _pieces(text: str, words: Sequence[Cue]) -> list[Cue]:
     """Return the words, each with the text from its start to the next word."""
-    spoken = [word for word in words if _LETTER.search(word.text)]
+    spoken = [word for word in words if _SPOKEN.search(word.text)]
     found, count = _found(text, spoken)
-    if 3 * count <= len(spoken):
+    if 3 * count <= len({word.text for word in spoken}):  # a number may be there for each digit
         found, _ = _found(_joined([word.text for word in words]), spoken)
     return found
 
@@ -117,9 +119,11 @@ def _found(text: str, words: Sequence[Cue]) -> tuple[list[Cue], int]:
         with suppress(ImportError):
             thai.update(thai_words(text))
     count = at = start = 0
+    # A service may write its words without capitals (Azure, transcription).
+    lower = text.lower() if len(text.lower()) == len(text) else text
     for word in words:
         bare = word.text.strip()
-        place = text.find(bare, at, at + len(bare) + _REACH)
+        place = lower.find(bare if lower is text else bare.lower(), at, at + len(bare) + _REACH)
         # A single letter is a part of a word also in scripts without spaces.
         separators = _SEPARATORS if len(bare) > 1 else _LETTER_SEPARATORS
         is_new = place in thai or separators.search(text[max(0, at - 1) : place + 1])
@@ -175,7 +179,7 @@ def _parts(sentence: list[Cue]) -> Iterator[list[Cue]]:
     """Yield a sentence in parts that are not too long: divided at commas, pauses, in the middle."""
     text = "".join(piece.text for piece in sentence)
     width = len(text) + len(_WIDE.findall(text))
-    length = sentence[-1].end - sentence[0].start
+    length = sentence[-1].start - sentence[0].start
     if len(sentence) == 1 or (width <= _MAX_WIDTH and length <= _MAX_LENGTH):
         yield sentence
         return

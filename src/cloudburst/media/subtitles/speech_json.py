@@ -1,75 +1,132 @@
 """Reader of the times of words in JSON, as speech services and programs write them.
 
-- ElevenLabs: ``alignment`` of characters (API reference, "Create speech with timing").
-- Azure: events `SpeechSynthesisWordBoundaryEventArgs` (reference of the Speech SDK), and the word
-  data file ``NNNN.word.json`` ("Batch synthesis API for text to speech").
+Their documents, as of 2026-12:
+
+- Amazon Polly: "Speech mark output", with visemes if asked for; Amazon Transcribe: "Data input and
+  output", items of which punctuation has no time.
+- AssemblyAI ("Get transcript") and Deepgram ("Pre-recorded audio").
+- Azure: events `SpeechSynthesisWordBoundaryEventArgs` and detailed results (reference of the Speech
+  SDK), the word data file ``NNNN.word.json`` ("Batch synthesis API for text to speech"), "Get batch
+  transcription results" and "Use the fast transcription API".
+- Cartesia: "SSE with Word Timestamps". ElevenLabs: ``alignment`` of characters ("Create speech with
+  timing") and words of "Create transcript". Kokoro-FastAPI: ``timestamps`` of captioned speech.
+- CosyVoice and Paraformer of DashScope: ``words`` of a sentence, of which an event may repeat those
+  of the events before it (help.aliyun.com/zh/model-studio).
 - edge-tts: boundaries of `Communicate.stream`, a list or one in each line (`TTSChunk`, typing.py).
+- FunASR: ``text`` and ``timestamp`` of `AutoModel.generate`, a pair for each word or character.
+- Google: `WordInfo` of Speech-to-Text v1 and v2, which leaves out an offset of zero, and
+  `Timepoint` of Text-to-Speech v1beta1.
+- Huawei Cloud ("Timestamp Data") and Tencent Cloud ("Subtitle") of speech synthesis.
+- MiniMax: the file that ``subtitle_file`` of "T2A v2" names.
 - Volcengine: ``addition.frontend`` and ``sentence`` of speech synthesis, and ``utterances`` of
   recognition (volcengine.com/docs/6561: 79823, 1598757, 1354868).
-- Whisper: files of openai-whisper (`WriteJSON`, utils.py) and whisper.cpp (`output_json`, cli.cpp),
-  answers of OpenAI ("Create transcription", verbose_json), segments of faster-whisper (`Segment`).
+- Whisper: files of openai-whisper (`WriteJSON`, utils.py), WhisperX and whisper.cpp (`output_json`,
+  cli.cpp), answers of OpenAI ("Create transcription", verbose_json), segments of faster-whisper.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import cast
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles.cue_text import escape
 from cloudburst.media.subtitles.cues import (
     FORMATS,
+    LAST_END,
     MAX_WORDS,
     Cue,
     Subtitles,
     check_number,
     collect,
+    timestamp,
 )
 from cloudburst.media.subtitles.sentences import join_words, sentences
 
 # Maximum number of objects and lists in a file, each of which takes up to 300 bytes of memory. A
 # word has at most three of them.
 _MAX_OBJECTS = 300_000
-# Latest time, in milliseconds: later than the end of any video.
-_LATEST = 100 * 3600 * 1000
+# Length of a word without times that has no neighbour on one side, in milliseconds: people speak
+# about 200 words a minute.
+_WORD_LENGTH = 300
+# A word may begin this many milliseconds before the previous one: recognition is inexact.
+_MAX_STEP_BACK = 1_000
+
+_Passages = list[tuple[str, list[Cue]]]
+_Timed = tuple[str, float | None, float | None]  # text, start and end in milliseconds
+_Format = tuple[str, str, str, float]
 
 _SECOND, _MILLISECOND, _TICK = 1000.0, 1.0, 0.0001
-# Names of the fields for the text, the start, and the end or the duration, and the length of their
-# unit in milliseconds.
-_FORMATS = (
+# Names of the fields for the text, the start, and the end or the duration; milliseconds in the unit
+# of times that are numbers. Without an end, a text lasts until the next one begins.
+_FORMATS: Sequence[_Format] = (
+    ("punctuated_word", "start", "end", _SECOND),  # Deepgram
     ("word", "start", "end", _SECOND),  # words of Whisper
-    ("text", "start", "end", _SECOND),  # segments of Whisper
+    ("text", "start", "end", _SECOND),  # segments of Whisper; see _MILLISECOND_FIELDS
     ("text", "from", "to", _MILLISECOND),  # whisper.cpp
-    ("text", "start_time", "end_time", _MILLISECOND),  # recognition of Volcengine
-    ("word", "start_time", "end_time", _SECOND),  # synthesis of Volcengine
-    ("word", "startTime", "endTime", _SECOND),
+    ("text", "start_time", "end_time", _MILLISECOND),  # recognition of Volcengine; Huawei
+    # Synthesis of Volcengine, Kokoro, Google.
+    *(("word", f"start{it}", f"end{it}", _SECOND) for it in ("_time", "Time", "_offset", "Offset")),
+    ("markName", "timeSeconds", "", _SECOND),  # Google, text to speech
+    ("mark_name", "time_seconds", "", _SECOND),
+    ("alternatives", "start_time", "end_time", _SECOND),  # Amazon Transcribe
+    ("text", "begin_time", "end_time", _MILLISECOND),  # DashScope
+    *((name, "time_begin", "time_end", _MILLISECOND) for name in ("word", "text")),  # MiniMax
+    ("Text", "BeginTime", "EndTime", _MILLISECOND),  # Tencent
     ("Text", "AudioOffset", "Duration", _MILLISECOND),  # batch synthesis of Azure
     ("text", "audioOffset", "duration", _TICK),  # events of Azure
     ("text", "audio_offset", "duration", _TICK),
     ("privText", "privAudioOffset", "privDuration", _TICK),
+    # Transcription of Azure, and detailed results of its SDK.
+    *((name, "offsetInTicks", "durationInTicks", _TICK) for name in ("displayText", "word")),
+    ("text", "offsetMilliseconds", "durationMilliseconds", _MILLISECOND),
+    *((name, "Offset", "Duration", _TICK) for name in ("DisplayText", "Word")),
     ("text", "offset", "duration", _TICK),  # edge-tts
 )
-# Lists of characters, of their starts and of their ends in seconds.
-_CHARACTERS = (
+_SPEECH_MARKS: Sequence[_Format] = (("value", "time", "", _MILLISECOND),)  # Amazon Polly
+_TIMES = {name for form in (*_FORMATS, *_SPEECH_MARKS) for name in form[1:3]}
+# Names of lists of words, of which a text may have several, and names of such a text.
+_WORDS = ("displayWords", "DisplayWords", "words", "Words", "timestamped_words", "tokens")
+_TEXTS = ("text", "transcript", "display", "Display")
+# Names of lists of the same text in several versions, the best one first.
+_ALTERNATIVES = ("alternatives", "nBest", "NBest")
+# Names of lists of words or characters, of their starts and of their ends in seconds.
+_COLUMNS = (
     ("characters", "character_start_times_seconds", "character_end_times_seconds"),
     ("characters", "characterStartTimesSeconds", "characterEndTimesSeconds"),
+    ("words", "start", "end"),  # Cartesia
 )
+# Fields of a text that AssemblyAI or FunASR wrote, with times in whole milliseconds.
+_MILLISECOND_FIELDS = {"confidence", "timestamp", "spk"}
+# A duration of ISO 8601 ("PT0.7S"), Google ("0.700s") or Python ("0:00:00.700000"), or seconds.
+_DURATION = re.compile(
+    r"(?=.*\d)(?:PT)?(?:(\d+)(?:H|:(?=\d+:)))?(?:(\d+)[M:])?(\d+(?:\.\d+)?|)[sS]?"
+)
+# Words and Chinese characters to which FunASR gives times: all but punctuation.
+_SPOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:['’-][^\W_\u3400-\u9fff]+)*")
 _VALUE = re.compile(r"\S")
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class _Whole(float):
+    """Number that is written without a fraction."""
 
 
 def parse(text: str) -> Subtitles:
     """Return the content of a file, which may be JSON or have JSON in each line."""
     try:
-        passages = _passages(list(_values(text)))
+        passages = _without_repeats(_passages(list(_values(text))))
     except RecursionError:
         raise InvalidInputError("JSON with too many levels", FORMATS) from None
     except json.JSONDecodeError as exc:
         found = f"JSON with an error in line {exc.lineno}, column {exc.colno}"
         raise InvalidInputError(found, FORMATS) from exc
     check_number(sum(len(words) for _, words in passages), MAX_WORDS, "timed words")
+    passages.sort(key=lambda passage: passage[1][0].start)
     if all(not text and len(words) == 1 for text, words in passages):
         cues = [cue for _, (cue,) in passages if cue.text.strip()]
         return Subtitles(collect(map(_stripped, join_words(cues))))
@@ -82,11 +139,21 @@ def parse(text: str) -> Subtitles:
 
 def _values(text: str) -> Iterator[object]:
     check_number(text.count("{") + text.count("["), _MAX_OBJECTS, "objects and lists")
-    decoder = json.JSONDecoder(parse_int=float, strict=False)
+    decoder = json.JSONDecoder(parse_int=_Whole, strict=False)
     at = 0
     while start := _VALUE.search(text, at):
         value, at = decoder.raw_decode(text, start.start())
         yield value
+
+
+def _without_repeats(passages: _Passages) -> _Passages:
+    """Return the passages but those of which a later one has all words again."""
+    found: _Passages = []
+    for text, words in passages:
+        while found and set(found[-1][1]) <= set(words):
+            found.pop()
+        found.append((text, words))
+    return found
 
 
 def _stripped(cue: Cue) -> Cue:
@@ -94,32 +161,72 @@ def _stripped(cue: Cue) -> Cue:
     return cue if cue.words else cue._replace(text=escape("\n".join(lines)))
 
 
-def _passages(value: object) -> list[tuple[str, list[Cue]]]:
-    """Return the texts in a value of JSON, which may be empty, with their words."""
-    if type(value) not in (dict, list):
+def _passages(values: Sequence[object]) -> _Passages:
+    """Return the texts in values of JSON, which may be empty, with their words."""
+    if marks := [mark for mark in map(_fields, values) if mark.keys() >= {"type", "value", "time"}]:
+        return _sentences_of_marks(marks)
+    inner = [_inner_passages(value) for value in values]
+    single = _cues(value for value, found in zip(values, inner, strict=True) if not found)
+    return [*chain.from_iterable(inner), *(("", [cue]) for cue in single)]
+
+
+def _inner_passages(value: object) -> _Passages:
+    """Return the texts in a value; nothing if it is a timed text without words."""
+    if not value or type(value) not in (dict, list):
         return []
     if items := _list(value):
-        return [passage for item in items for passage in _passages(item)]
+        return _passages(items)
     fields = _fields(value)
-    for names in _CHARACTERS:
-        columns = [_list(fields.get(name)) for name in names]
-        check_number(len(columns[0]), MAX_WORDS, "timed characters")
-        rows = zip(*columns, strict=False)
-        if words := _cues({"text": text, "start": at, "end": end} for text, at, end in rows):
-            return [("".join(word.text for word in words), words)]
-    words = _cues(_list(fields.get("words")) or _list(fields.get("tokens")))
-    text = _usable(fields.get("text")) if words else ""
-    if words := words or _cues([fields]):
-        return [(text, words)]
+    for text, rows in _lists_of_words(fields):
+        if words := _cues(rows):
+            return [(text, words)]
+    if _format(fields) and "NBest" not in fields:
+        return []  # a text without words
     # Of several forms of the same words, the first one is read.
     for name, item in fields.items():
-        if found := _passages(_unpacked(name, item)):
-            return found
+        if found := _passages([_unpacked(name, item)]):
+            whole = _usable(fields.get("original_text"))  # DashScope
+            return [(whole, found[0][1])] if whole and len(found) == 1 else found
     return []
 
 
+def _lists_of_words(fields: dict[str, object]) -> Iterator[tuple[str, Iterable[object]]]:
+    """Yield the lists in an object that may be words, the best one first, and their text."""
+    for names in _COLUMNS:
+        columns = [_list(fields.get(name)) for name in names]
+        check_number(len(columns[0]), MAX_WORDS, "timed words and characters")
+        if all(columns):
+            text = "".join(map(_usable, columns[0])) if names[0] == "characters" else ""
+            rows = zip(*columns, strict=False)
+            yield text, ({"word": word, "start": at, "end": end} for word, at, end in rows)
+    text = next(filter(None, (_usable(fields.get(name)) for name in _TEXTS)), "")
+    if pairs := [_list(pair) for pair in _list(_unpacked("timestamp", fields.get("timestamp")))]:
+        spoken = _list(fields.get("words")) or _SPOKEN.findall(text)  # FunASR
+        if len(pairs) == len(spoken) and all(pairs):
+            rows = zip(spoken, pairs, strict=True)
+            yield text, ({"text": word, "from": pair[0], "to": pair[-1]} for word, pair in rows)
+    yield from ((text, _list(fields[name])) for name in _WORDS if name in fields)
+    yield "", (item for item in _list(fields.get("items")) if "alternatives" in _fields(item))
+
+
+def _sentences_of_marks(marks: Iterable[dict[str, object]]) -> _Passages:
+    """Return the sentences of Amazon Polly; a word ends where the next mark, or silence, begins."""
+    ends = (it for it in marks if it["type"] in ("sentence", "word") or it["value"] == "sil")
+    valid = [mark for mark in ends if _cues([mark], _SPEECH_MARKS)]
+    timed = list(zip(valid, _cues(valid, _SPEECH_MARKS), strict=True))
+    passages: _Passages = [("", [])]
+    for mark, cue in timed:
+        if mark["type"] == "sentence":
+            passages.append((cue.text, []))
+        elif mark["type"] == "word":
+            passages[-1][1].append(cue)
+    lines: _Passages = [("", [cue]) for mark, cue in timed if mark["type"] == "sentence"]
+    return [passage for passage in passages if passage[1]] or lines
+
+
 def _fields(value: object) -> dict[str, object]:
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    return {**fields, **_fields(fields.get("offsets"))} if "offsets" in fields else fields
 
 
 def _list(value: object) -> list[object]:
@@ -127,26 +234,91 @@ def _list(value: object) -> list[object]:
 
 
 def _unpacked(name: str, value: object) -> object:
-    is_text = name == "frontend" and isinstance(value, str)  # JSON in a string
-    return next(_values(str(value)), None) if is_text else value
+    if name in ("frontend", "timestamp") and isinstance(value, str) and value[:1] in ("[", "{"):
+        return next(_values(value))  # JSON in a string
+    return _list(value)[:1] if name in _ALTERNATIVES else value
 
 
-def _cues(items: Iterable[object]) -> list[Cue]:
-    return [cue for item in items if (fields := _fields(item)) and (cue := _cue(fields))]
+def _cues(items: Iterable[object], formats: Sequence[_Format] = _FORMATS) -> list[Cue]:
+    """Return the timed texts in a list, of which some may have no start or no end."""
+    objects = [fields for item in items if (fields := _fields(item))]
+    own = [_format(fields, formats) for fields in objects]
+    usual = next(filter(None, own), None)
+    if usual is None:
+        return []
+    whole = (one.keys() & _MILLISECOND_FIELDS and type(one.get("end")) is _Whole for one in objects)
+    in_milliseconds = usual[:3] == ("text", "start", "end") and all(whole)
+    timed: list[_Timed] = []
+    for fields, form in zip(objects, own, strict=True):
+        name, first, last, unit = form or usual
+        unit = _MILLISECOND if in_milliseconds else unit
+        start, end = _time(fields.get(first), unit), _time(fields.get(last), unit)
+        if end is not None and not timed:
+            start = start or 0.0  # Google leaves out zero
+        if end is not None and "uration" in last:
+            end += start or 0.0
+        text, known = _text(fields, name), [at for at in (start, end) if at is not None]
+        if text and all(0 <= at <= LAST_END for at in known) and known == sorted(known):
+            timed.append((text, start, end))
+    # The client names the marks of Google, whose answer does not have the text.
+    if "ark" in usual[0] and all(re.fullmatch(r"\D{0,5}\d+", text) for text, _, _ in timed):
+        expected = 'marks with the next word as name, such as <mark name="Hello"/>'
+        raise InvalidInputError("marks that are named by numbers", expected)
+    cues = [
+        Cue(begin := round(start), max(begin + 1, round(end)), _usable(text))
+        for text, start, end in _filled(timed, has_ends=bool(usual[2]))
+    ]
+    for before, cue in pairwise(cues):
+        if cue.start < before.start - _MAX_STEP_BACK:
+            found = f"a word at {timestamp(cue.start)} after one at {timestamp(before.start)}"
+            raise InvalidInputError(found, "words in the order in which they are spoken")
+    return cues
 
 
-def _cue(item: dict[str, object]) -> Cue | None:
-    if offsets := _fields(item.get("offsets")):
-        item = {**offsets, "text": item.get("text")}
-    for name, first, last, unit in _FORMATS:
-        text, start, end = item.get(name), item.get(first), item.get(last)
-        if isinstance(text, str) and isinstance(start, float) and isinstance(end, float):
-            end += start if "uration" in last else 0
-            if not 0 <= start * unit <= end * unit <= _LATEST:  # nor for NaN
-                return None
-            begin = round(start * unit)
-            return Cue(begin, max(begin + 1, round(end * unit)), _usable(text))
-    return None
+def _format(fields: dict[str, object], formats: Sequence[_Format] = _FORMATS) -> _Format | None:
+    formats = () if fields.keys().isdisjoint(_TIMES) else formats  # fast: most objects
+    starts = ((form[1], form) for form in formats)
+    ends = ((form[2], form) for form in formats if "uration" not in form[2])
+    known = (form for name, form in chain(starts, ends) if fields.get(name) is not None)
+    return next((form for form in known if _text(fields, form[0])), None)
+
+
+def _text(fields: dict[str, object], name: str) -> str:
+    versions = _list(fields.get(name))  # Amazon Transcribe
+    text = _fields(versions[0]).get("content") if versions else fields.get(name)
+    return text if isinstance(text, str) else ""
+
+
+def _time(value: object, unit: float) -> float | None:
+    """Return a time in milliseconds: ``None`` for none, not a number for an impossible one."""
+    if value is None:
+        return None
+    if isinstance(value, float):
+        return value * unit
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return ((hours * 60 + minutes) * 60 + seconds) * _SECOND
+    if fields := _fields(value):  # Google
+        parts = (("seconds", _SECOND), ("nanos", 1e-6))
+        return sum(_time(fields.get(name), unit) or 0.0 for name, unit in parts)
+    return math.nan
+
+
+def _filled(timed: Sequence[_Timed], *, has_ends: bool) -> Iterator[tuple[str, float, float]]:
+    """Yield texts with their times. Those without share the gap between their neighbours."""
+    following: list[tuple[int, float] | None] = [None]  # the next text whose start is known
+    for n, (_, start, _) in reversed(list(enumerate(timed))):
+        following.append(following[-1] if start is None else (n, start))
+    if (first := following[-1]) is None:
+        return
+    at = max(0.0, first[1] - first[0] * _WORD_LENGTH)
+    for n, ((text, start, end), later) in enumerate(zip(timed, following[-2::-1], strict=True)):
+        begin = at if start is None else start
+        at = begin + _WORD_LENGTH if has_ends else LAST_END
+        if later:
+            at = begin + max(0.0, later[1] - begin) / (later[0] - n)
+        at = at if end is None else end
+        yield text, begin, at
 
 
 def _usable(text: object) -> str:
