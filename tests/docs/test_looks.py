@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from cloudburst import RenderOptions, Scene
+from cloudburst.media.subtitles.cues import WORD_TIMES
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.picture import MotionOptions, PictureOptions
 from cloudburst.models.options.subtitles import CAPTIONS, SubtitleOptions
@@ -146,6 +147,14 @@ def given_text(name, value):
         return f"`{name}` by `language`"
     shown = str(value).lower() if isinstance(value, bool) else value
     return f"`{name}={shown if isinstance(shown, str) else f'{shown:g}'}`"
+
+
+@pytest.mark.parametrize("page", ["docs/looks/subtitles.md", "docs/zh/looks/subtitles.md"])
+def test_the_table_of_word_times_names_the_services_of_the_error_message(page):
+    table = text_of(page).split("| Amazon Polly |")[1].split("\n\n")[0]
+    cells = "Amazon Polly | " + " ".join(row.split("|")[1] for row in table.splitlines()[1:])
+    for name in WORD_TIMES.replace("Polly and ", "Polly, Amazon ").split(", "):
+        assert name in cells
 
 
 @pytest.mark.real
