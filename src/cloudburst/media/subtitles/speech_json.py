@@ -48,7 +48,7 @@ from cloudburst.media.subtitles.cues import (
 from cloudburst.media.subtitles.sentences import join_words, sentences
 
 # Maximum number of objects and lists in a file, each of which takes up to 300 bytes of memory. A
-# word has at most three of them.
+# word has one to five of them.
 _MAX_OBJECTS = 300_000
 # Length of a word without times that has no neighbour on one side, in milliseconds: people speak
 # about 200 words a minute.
