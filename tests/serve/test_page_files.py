@@ -12,6 +12,8 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 from cloudburst.errors import ConfigurationError, FaultCode
+from cloudburst.inputs import scenes
+from cloudburst.inputs.scene_files import _READERS
 from cloudburst.inputs.scenes import pictures_without_audio, read_scenes
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.problems import FIXES
@@ -123,6 +125,17 @@ def test_wheel_has_the_page():
         f"cloudburst/serve/page/{path.relative_to(PAGE).as_posix()}"
         for path in PAGE.rglob("*")
         if path.is_file()
+    }
+
+
+def test_page_pairs_files_with_the_endings_that_the_command_knows():
+    lists = re.findall(r"^const (\w+) = (\[.*?\]);", SCRIPTS["pairing.js"], re.MULTILINE)
+    assert {name: {f".{one}" for one in json.loads(text)} for name, text in lists} == {
+        "PICTURES": set(scenes.PICTURE_SUFFIXES),
+        "SOUNDS": set(scenes.AUDIO_SUFFIXES),
+        "SUBTITLES": set(scenes.SUBTITLE_SUFFIXES),
+        "UNREADABLE_SUBTITLES": set(scenes.UNSUPPORTED_SUBTITLE_SUFFIXES),
+        "LISTS": set(_READERS),
     }
 
 
