@@ -43,6 +43,8 @@ class Layer(NamedTuple):
     coefficients: tuple[int, int] | None
     """Matrix, and range (1 or 2), of the values as FFmpeg counts them; ``None`` if only the encoded
     tiles have them."""
+    codes: tuple[int, int] | None
+    """Codes of the primaries and the transfer function (ITU-T H.273), if the header has them."""
 
 
 def is_heif(start: bytes) -> bool:
@@ -77,6 +79,8 @@ class HeifPicture(ImageFile.ImageFile):
         self.info["decoded_bytes"] = _PICTURE_BYTES * whole + _TILE_BYTES * tile
         if profile := properties.get(b"prof") or properties.get(b"rICC"):
             self.info["icc_profile"] = profile
+        else:
+            self.info["cicp"] = self.layers[0].codes
         # These properties are what counts. EXIF data repeat them, and are not read.
         turns = properties.get(b"irot", b"\0")[0] & 3
         mirror = 1 + (properties[b"imir"][0] & 1) if b"imir" in properties else 0
@@ -180,7 +184,8 @@ class _Items:
             raise EOFError
         colours = self.properties(item).get(b"nclx") or self.properties(items[0]).get(b"nclx")
         matrix = (colours[5], 1 + (colours[6] >> 7)) if colours else None
-        return Layer(items, of_tile, matrix)
+        codes = struct.unpack(">2H", colours[:4]) if colours else None
+        return Layer(items, of_tile, matrix, codes)
 
 
 def _shown(size: tuple[int, int], clap: bytes | None) -> tuple[int, int, int, int]:

@@ -9,6 +9,7 @@ Files that are broken, too large or of another type raise `InputFaultError`.
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -20,13 +21,16 @@ import av
 from av import VideoStream
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
 from PIL import Image, ImageOps
+from PIL.ImageFilter import Color3DLUT
 
 from cloudburst.media import input_rules
 from cloudburst.media.heif import HeifPicture, Layer, is_heif
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.video_format import Effect, VideoSize, video_size
+from cloudburst.renderer import colours
 from cloudburst.renderer.audio_frames import open_input
 from cloudburst.renderer.fitting import (
     CENTRE,
@@ -58,6 +62,8 @@ _CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 rotate by 90°
 # Name of the result of `_to_srgb` in the information of a picture, which its parts inherit.
 _TO_SRGB = "cloudburst_to_srgb"
+# Names of the codes of primaries and transfer function, and of those that are unknown.
+_CODES, _UNKNOWN_CODES = "cicp", "cloudburst_unknown_codes"
 # Value of the colour profile of a picture whose profile cannot be read.
 _BROKEN_PROFILE = b"broken"
 # Exceptions that decoders raise for broken files. Pillow does not document its own.
@@ -75,6 +81,9 @@ _SHORT_SIDE = 1080
 class _DecodableHeif(HeifPicture):
     """HEIF picture that FFmpeg decodes, tile by tile."""
 
+    clut: VideoFrame | None = None
+    """Table that converts colours to sRGB as long as they have all their bits, often ten."""
+
     def load(self) -> Any:
         if self._im is None:
             picture, *opacity = map(self._decoded, self.layers)
@@ -90,7 +99,8 @@ class _DecodableHeif(HeifPicture):
         with open_input(Path(str(self.filename)), "mov", _DECODERS) as container:
             for packet in container.demux(container.streams.video):
                 if packet.size and packet.stream.id in missing:
-                    tile = _decoded_tile(packet, layer)
+                    clut = self.clut if layer is self.layers[0] else None
+                    tile = _decoded_tile(packet, layer, clut)
                     missing.remove(packet.stream.id)
                     for place, item in enumerate(layer.tiles):
                         if item == packet.stream.id:
@@ -101,7 +111,9 @@ class _DecodableHeif(HeifPicture):
         return picture if picture.size == self.size else picture.crop(self.shown)
 
 
-def _decoded_tile(packet: av.Packet[VideoStream], layer: Layer) -> Image.Image:
+def _decoded_tile(
+    packet: av.Packet[VideoStream], layer: Layer, clut: VideoFrame | None
+) -> Image.Image:
     width, height = size = layer.tile_size
     # A decoder for each tile: together, those of 200 tiles would take 170 MB.
     stored = packet.stream.codec_context
@@ -116,10 +128,14 @@ def _decoded_tile(packet: av.Packet[VideoStream], layer: Layer) -> Image.Image:
         raise ValueError(_NOT_DECODED)
     if layer.coefficients is not None:
         frame.colorspace, frame.color_range = layer.coefficients
-    full = ColorRange.JPEG
+    full, pixels = ColorRange.JPEG, "rgb48le" if clut else "rgb24"
     frame = frame.reformat(
-        format="rgb24", dst_color_range=full, interpolation=_CONVERSION, threads=1
+        format=pixels, dst_color_range=full, interpolation=_CONVERSION, threads=1
     )
+    del decoder  # frees its frame
+    if clut:
+        frame = colours.apply_clut(frame, clut)
+        frame = frame.reformat(format="rgb24", threads=1)
     plane = frame.planes[0]
     whole, data = (frame.width, frame.height), cast("bytes", plane)
     picture = Image.frombuffer("RGB", whole, data, "raw", "RGB", plane.line_size, 1)
@@ -289,6 +305,8 @@ def scaled_watermark(path: Path, pixels: int, width: int, max_height: int) -> Im
 def _notes(picture: Image.Image) -> Iterator[str]:
     if picture.info.get("icc_profile") == _BROKEN_PROFILE:
         yield "image: its colour profile cannot be read; its colours are taken for sRGB"
+    if codes := picture.info.get(_UNKNOWN_CODES):
+        yield f"image: the codes {codes} of its colours are unknown; its colours are taken for sRGB"
     # Others, such as the JPEGs of telephones, have more pictures than their first for other uses.
     if picture.format in {"GIF", "PNG", "WEBP", "HEIF"}:
         with suppress(*_BROKEN):
@@ -302,6 +320,8 @@ def _mode(picture: Image.Image) -> str:
 
 def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
     """Return the conversion of the colours of a picture; ``None`` if they need none."""
+    if codes := picture.info.get(_CODES):
+        return _from_codes(picture, codes)
     profile = picture.info.get("icc_profile")
     if not profile or picture.mode.startswith("I"):  # 16 bits
         return None
@@ -320,10 +340,28 @@ def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
     return lambda part: to_srgb.apply(part if part.mode == given else part.convert(given))
 
 
+def _from_codes(
+    picture: Image.Image, codes: tuple[int, int]
+) -> Callable[[Image.Image], Image.Image] | None:
+    try:
+        table = colours.srgb_table(*codes)
+    except KeyError:
+        picture.info[_UNKNOWN_CODES] = codes
+        return None
+    if table and isinstance(picture, _DecodableHeif):
+        picture.clut = colours.to_clut(table)
+    elif table:
+        lookup = Color3DLUT(colours.SIZE, table)
+        return lambda part: _plain(part).filter(lookup)
+    return None
+
+
 def _colours(picture: Image.Image) -> Image.Image:
-    to_srgb: Callable[[Image.Image], Image.Image] | None = picture.info[_TO_SRGB]
-    if to_srgb is not None:
-        return to_srgb(picture)
+    to_srgb: Callable[[Image.Image], Image.Image] = picture.info[_TO_SRGB] or _plain
+    return to_srgb(picture)
+
+
+def _plain(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits of grey, even if the mode names another number
         return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
     mode = _mode(picture)
@@ -345,6 +383,8 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
             probe.verify()
         del probe  # an open picture keeps memory: for WebP 8 bytes per pixel
         with Image.open(path, formats=_FORMATS) as picture:
+            if picture.format == "PNG" and (codes := _png_codes(path)):
+                picture.info[_CODES] = codes
             picture.info[_TO_SRGB] = _to_srgb(picture)
             yield picture
     except InvalidInputError as exc:
@@ -353,6 +393,17 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
         raise
     except _BROKEN as exc:
         raise InputFaultError(field, _complaint(path, exc), expected) from exc
+
+
+def _png_codes(path: Path) -> tuple[int, ...] | None:
+    """Return the codes of primaries and transfer function of a PNG, which Pillow does not read."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and (kind := head[4:]) != b"IDAT":
+            if kind == b"cICP":
+                return tuple(file.read(2))
+            file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
+    return None
 
 
 def _complaint(path: Path, exc: BaseException) -> str:
@@ -394,15 +445,8 @@ def _with_opacity(picture: Image.Image, options: JobOptions) -> Image.Image:
 def _place(
     picture: Image.Image, options: JobOptions, size: VideoSize, margin: int
 ) -> tuple[int, int]:
-    position = options.watermark_position
+    down, _, across = options.watermark_position.rpartition("-")
     room_across, room_down = size.width - picture.width, size.height - picture.height
-    x, y = room_across // 2, room_down // 2
-    if position.endswith("left"):
-        x = margin
-    elif position.endswith("right"):
-        x = room_across - margin
-    if position.startswith("top"):
-        y = margin
-    elif position.startswith("bottom"):
-        y = room_down - margin
+    x = {"left": margin, "right": room_across - margin}.get(across, room_across // 2)
+    y = {"top": margin, "bottom": room_down - margin}.get(down or across, room_down // 2)
     return x, y

@@ -1,6 +1,7 @@
 """Makes the HEIC files beside it: ``pip install pillow-heif``, then ``python make.py``."""
 
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pillow_heif
@@ -8,6 +9,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from support.hdr_colours import in_pq, sky, with_codes
 from support.icc_profiles import ADOBE_RGB, profile
 from support.sample_media import quadrants
 
@@ -31,3 +33,18 @@ pillow_heif.encode("RGB;16", (320, 180), raw, (FOLDER / "ten_bits.heic").open("w
 quadrants(60, 100).save(
     FOLDER / "cropped.heic", quality=90
 )  # 64 pixels wide, of which 60 are shown
+
+
+def hdr_sky() -> bytes:
+    """A sky, in PQ with ten bits."""
+    stored = b"".join(
+        round(65535 * value).to_bytes(2, "little")
+        for row in range(180)
+        for value in in_pq(sky(row)) * 240
+    )
+    file = BytesIO()
+    pillow_heif.encode("RGB;16", (240, 180), stored, file, quality=100, chroma=444)
+    return with_codes(file.getvalue(), 9, 16)
+
+
+(FOLDER / "hdr_sky.heic").write_bytes(hdr_sky())
