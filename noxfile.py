@@ -77,7 +77,7 @@ def whole_image(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def nightly(session: nox.Session) -> None:
-    """Run what ``tests`` leaves to the nights, for hours; needs what ``registry`` needs."""
+    """Run what ``tests`` leaves to the nights, for an hour; needs what ``registry`` needs."""
     session.notify(f"tests-{HERE}", ("-m", "nightly", *session.posargs))
 
 

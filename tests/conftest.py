@@ -26,6 +26,7 @@ from PIL import Image
 
 from cloudburst.aws.fargate import run_registry
 from cloudburst.testing import VirtualClockLoop
+from support import needed_programs
 from support.registry_server import running_registry
 
 # Each of more than a thousand processes would read the metadata of all packages in search of them.
@@ -69,6 +70,22 @@ def pytest_report_header(config):
     """Name the sessions whose tests are left out."""
     names = [name for name in SEPARATE if f"not {name}" in config.option.markexpr]
     return f"left out: tests of {' and '.join(f'nox -s {name}' for name in names)}" if names else []
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Name the programs for want of which tests were left out; after a whole run, also none."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", ())]
+    found = needed_programs.count_by_program(place[2] for place in skipped)
+    tests = [f"{count} for want of {name}" for name, count in found.most_common()]
+    if tests or config.args_source is config.ArgsSource.TESTPATHS:
+        text = ", ".join(tests) or "none for want of a program"
+        terminalreporter.write_line(f"tests left out: {text}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Leave out a test that needs a program which is not installed, before its fixtures."""
+    needed_programs.require(*(name for mark in item.iter_markers("needs") for name in mark.args))
 
 
 def spread_collection(config):
@@ -122,6 +139,8 @@ def mark(items):
     """Mark tests by their fixtures and folders, and the cases that are left to the nights."""
     cases = defaultdict(list)
     for item in items:
+        for fixture in needed_programs.PROGRAMS_OF_FIXTURES.keys() & {*item.fixturenames}:
+            item.add_marker(pytest.mark.needs(*needed_programs.PROGRAMS_OF_FIXTURES[fixture]))
         if "registry_server" in item.fixturenames and not item.get_closest_marker("whole_image"):
             item.add_marker("registry")
         if item.path.parent == EMULATOR:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -125,7 +124,7 @@ def test_errors_of_options_are_lines_without_a_box(words, line, capsys):
     assert "\u2500" not in captured.err
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.needs("bash")
 def test_bash_completes_commands_and_options(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     script = tmp_path / "cloudburst.bash"

@@ -79,6 +79,7 @@ async def test_an_image_is_pushed_once_and_pulled(emulator, name, folder, tmp_pa
         await pull_image(client, name, "1", Platform("amd64"), tmp_path / "blobs")
 
 
+@pytest.mark.needs("skopeo")
 def test_skopeo_pushes_and_pulls_an_image(emulator, name, folder, tmp_path):
     registry = emulator.registry
     image = f"docker://{registry.url.removeprefix('http://')}/{name}:1"

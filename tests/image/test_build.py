@@ -236,6 +236,7 @@ def test_after_a_change_of_one_line_only_our_layer_is_sent(offline, edited, regi
     assert report.bytes_present > 0.5 * first.bytes_sent - MAX_OWN_BYTES
 
 
+@pytest.mark.needs("skopeo")
 def test_skopeo_reads_the_image(tiny, tmp_path):
     source = f"oci:{tiny.image.folder}:{tiny.image.version}"
     for platform in tiny.image.platforms:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,9 +73,10 @@ def can_unshare():
     return sys.platform == "linux" and not subprocess.run(command, check=False).returncode
 
 
+@pytest.mark.needs("unshare")
 def test_the_image_renders_as_its_user_on_a_root_that_is_read_only(image, tmp_path):
     machine = os.uname().machine
-    if machine not in {"x86_64", "aarch64"} or not shutil.which("unshare") or not can_unshare():
+    if machine not in {"x86_64", "aarch64"} or not can_unshare():
         pytest.skip("this machine has no user namespaces")
     platform = image.platforms[machine == "aarch64"]
     manifest = document(image, platform.digest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,9 +122,7 @@ def test_the_sanitizers_find_a_b_picture_that_leaves_its_memory(tmp_path):
 
 @needs_zig
 @pytest.mark.nightly  # compiles for many platforms: 10 s or more of CPU time
-@pytest.mark.skipif(
-    shutil.which("qemu-aarch64") is None, reason="the program qemu-aarch64 is not installed"
-)
+@pytest.mark.needs("qemu-aarch64")
 @pytest.mark.timeout(300)  # the first use of zig compiles a C library
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_arm_computes_the_same(source, tmp_path):
@@ -172,12 +169,18 @@ def test_libraries_are_reproducible(name, tmp_path, monkeypatch):
 
 @needs_compiler
 @pytest.mark.parametrize("target", local_targets(), ids=lambda target: target.file_name)
-def test_libraries_need_no_other_and_name_no_folder_of_the_build(target):
+def test_libraries_name_no_folder_of_the_build(target):
     path = libraries() / target.file_name
     assert str(libraries()).encode() not in path.read_bytes()
-    if sys.platform == "linux" and (nm := shutil.which("nm")):
-        command = [nm, "--dynamic", "--undefined-only", path]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+
+
+@needs_compiler
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at libraries of Linux")
+@pytest.mark.needs("nm")
+@pytest.mark.parametrize("target", local_targets(), ids=lambda target: target.file_name)
+def test_libraries_need_no_other(target):
+    command = ["nm", "--dynamic", "--undefined-only", libraries() / target.file_name]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
 @pytest.mark.nightly

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from support.chromium_text import CHROMIUM, WIDTHS, measured, width
+from support.chromium_text import WIDTHS, measured, width
 from support.scripts import SENTENCES
 
 STORED = json.loads(WIDTHS.read_text("utf-8"))
@@ -19,6 +19,6 @@ def test_a_sentence_has_the_width_that_it_has_in_chromium(language):
 
 @pytest.mark.nightly
 @pytest.mark.real
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.needs("chromium")
 def test_chromium_gives_the_stored_widths():
     assert measured() == pytest.approx(STORED, rel=0.002)

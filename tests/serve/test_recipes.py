@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import socket
 import sys
 import time
@@ -26,8 +25,9 @@ from cloudburst.jobs.webhooks.signature import decode_secrets, signed_headers
 from cloudburst.serve.keys import Keys, keys_for
 from cloudburst.service.connections import MAX_OPEN_CONNECTIONS
 from cloudburst.web import RequestLimits
-from support.doc_blocks import in_shell, needs, run_page
+from support.doc_blocks import in_shell, run_page
 from support.doc_pages import blocks, quoted, table_of
+from support.needed_programs import find_program
 from support.old_calls import without_settings
 from support.project import ROOT
 from support.video_probe import probe
@@ -75,25 +75,28 @@ def with_a_key(code):
     assert arguments["public_url"] == "https://videos.example.com"
 
 
-def checked_by_nginx(code):
+def bounded_by_nginx(code):
     (megabytes,) = re.findall(r"client_max_body_size (\d+)g;", code)
     assert int(megabytes) * 10**9 >= RequestLimits().request_bytes
-    if nginx := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
-        in_shell(
-            "openssl req -x509 -newkey rsa:2048 -nodes -keyout videos.key -out videos.pem "
-            "-subj /CN=videos.example.com",
-            {},
-            "certificate",
-        )
-        server = code.replace("/etc/ssl", str(Path.cwd()))
-        server = server.replace("listen 443 ssl", "listen unix:nginx.sock ssl")
-        Path("nginx.conf").write_text(f"events {{}}\nhttp {{\n{server}\n}}\n")
-        in_shell(
-            f"{nginx} -t -p . -c nginx.conf -g 'pid nginx.pid; error_log stderr;'", {}, "nginx"
-        )
 
 
-@needs("openssl")
+@pytest.mark.needs("nginx", "openssl")
+def test_nginx_accepts_its_configuration(here):
+    (code,) = blocks("docs/cookbook/serve.md", "nginx")
+    in_shell(
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout videos.key -out videos.pem "
+        "-subj /CN=videos.example.com",
+        {},
+        "certificate",
+    )
+    server = code.replace("/etc/ssl", str(Path.cwd()))
+    server = server.replace("listen 443 ssl", "listen unix:nginx.sock ssl")
+    Path("nginx.conf").write_text(f"events {{}}\nhttp {{\n{server}\n}}\n")
+    check = "-t -p . -c nginx.conf -g 'pid nginx.pid; error_log stderr;'"
+    in_shell(f"{find_program('nginx')} {check}", {}, "nginx")
+
+
+@pytest.mark.needs("openssl")
 def test_every_block_about_the_server_is_run(here, monkeypatch):
     monkeypatch.setenv("AWS_SUBNET_ID", "subnet-0a1b2c3d")
     units = []
@@ -114,7 +117,7 @@ def test_every_block_about_the_server_is_run(here, monkeypatch):
             "--source": lambda code: opened(f"{code.strip()} --backend local"),
             "--target serve": NO_DOCKER,
             "[Service]": unit,
-            "proxy_pass": checked_by_nginx,
+            "proxy_pass": bounded_by_nginx,
             "python -m cloudburst.service": SERVED,
             "docker build -t cloudburst .": NO_DOCKER,
             "cloudburst render": parsed,
@@ -148,7 +151,7 @@ def test_idle_connections_of_strangers_do_not_lock_out_who_has_the_key(server):
             assert "event: job.finished" in lines, "the open stream is not closed"
 
 
-@needs("curl", "jq")
+@pytest.mark.needs("curl", "jq")
 def test_curl(server, make_scene, here):
     """The scene is a short one, with the names of the example."""
     (here / "examples").unlink()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from html import escape
@@ -24,7 +23,6 @@ from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.text_layout import layout, line_width
 from support.scripts import SENTENCES, font_path
 
-CHROMIUM = shutil.which("chromium")
 WIDTHS = Path(__file__).parents[1] / "data" / "chromium_widths.json"
 SIZE = 40
 """Pixels in an em."""
@@ -119,9 +117,8 @@ def _cjk_face(folder: Path, language: str, text: str) -> Path:
 
 
 def _run(page: Path, *arguments: str, output: Path | None = None) -> None:
-    assert CHROMIUM is not None
     command = [
-        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+        *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
         *("--allow-file-access-from-files", "--virtual-time-budget=5000", "--no-first-run"),
         *(f"--user-data-dir={page.parent / 'profile'}", *arguments, page.as_uri()),
     ]

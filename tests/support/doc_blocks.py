@@ -6,7 +6,6 @@ import configparser
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from support.doc_pages import FENCE, text_of
+from support.needed_programs import require
 
 NOT_CODE = {"text", ""}
 PARSERS: dict[str, Callable[[str], object]] = {
@@ -75,6 +74,7 @@ def in_shell(code: str, environment: Mapping[str, str], place: str) -> str:
     """Run code in bash with the commands of this Python first on the path; return its output."""
     if re.search(r"(?m)^\$ ", code):
         code = "\n".join(re.findall(r"(?m)^\$ (.*)", code))
+    require("bash")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
@@ -86,9 +86,3 @@ def in_shell(code: str, environment: Mapping[str, str], place: str) -> str:
     )
     assert done.returncode == 0, f"{place}: {done.stdout}{done.stderr}"
     return done.stdout
-
-
-def needs(*programs: str) -> pytest.MarkDecorator:
-    """Return a mark that leaves a test out where a program is missing that its page needs."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")

@@ -11,6 +11,7 @@ import pytest
 
 from cloudburst.emulator import bubblewrap
 from support.emulator_calls import client, now, reach, run, until
+from support.needed_programs import require
 from support.tiny_images import define, lines_of, push
 
 SHORT = {"provisioning": 0.02, "pending": 0.02, "deprovisioning": 0.02}
@@ -25,6 +26,7 @@ def reason_not_run():
 
 
 def require_bubblewrap():
+    require("bwrap")
     if reason := reason_not_run():
         pytest.skip(f"this machine runs no images: {reason}")
 

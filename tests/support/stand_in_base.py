@@ -22,6 +22,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from support.needed_programs import require
+
 CACHE = Path.home() / ".cache" / "cloudburst-tests" / "stand-in-base-1"
 SUITE = "trixie"
 PACKAGES = (
@@ -74,6 +76,7 @@ def stand_in_layers():
 
 
 def _make(paths):
+    require("mmdebstrap")
     configured = CACHE / "configured.tar"
     options = ("--variant=essential", f"--include={','.join(PACKAGES)}")
     _run("mmdebstrap", "--quiet", *options, SUITE, str(configured))

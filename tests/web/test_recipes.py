@@ -24,7 +24,7 @@ from cloudburst.jobs.webhooks.definitions import EVENT_TYPES
 from cloudburst.web import RequestLimits
 from cloudburst.web.access import Action
 from cloudburst.web.job_api import OPERATIONS
-from support.doc_blocks import in_shell, needs, run_page
+from support.doc_blocks import in_shell, run_page
 from support.doc_pages import blocks, prose_of, quoted, table_of
 from support.project import ROOT
 from support.web_apps import browser, finished, open_jobs, submit, upload
@@ -116,7 +116,7 @@ def test_every_block_about_web_frameworks_is_run(here, monkeypatch):
     del sys.modules["app"]
 
 
-@needs("curl")
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("page", [RECIPES, REFERENCE])
 def test_scenes_are_submitted_with_curl(page, recipe):
     """The commands reach the app of the page, under its paths."""
@@ -132,7 +132,7 @@ def test_scenes_are_submitted_with_curl(page, recipe):
             assert {*re.findall(r"(?m)^event: (.*)$", events)} <= events_on_the_page()
 
 
-@needs("node")
+@pytest.mark.needs("node")
 def test_every_block_of_the_reference_is_run(here):
     shown = []
 

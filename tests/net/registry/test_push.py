@@ -109,6 +109,7 @@ async def test_an_exception_of_the_caller_ends_a_push(registry_server, layout):
             await push_image(client, layout[0], name, "1", on_progress=fail)
 
 
+@pytest.mark.needs("skopeo")
 async def test_skopeo_reads_the_image(registry_server, layout):
     folder, digest = layout
     name = registry_server.new_repository()
