@@ -38,7 +38,7 @@ class Letters:
     def has_glyph(self, character):
         return character not in self.hidden
 
-    def shape(self, text, *, rtl=False, language=""):
+    def shape(self, text, *, rtl=False, face=""):
         glyphs = []
         for place, character in enumerate(text):
             marked = glyphs and is_combining(character)

@@ -39,12 +39,12 @@ class Font(NamedTuple):
     """Index of a face whose quotation marks “”‘’ are as narrow as Latin letters. In Chinese faces
     they are so wide that they tear English words apart. It equals ``face`` in a font file of a job.
     """
+    japanese_face: int = 0
+    """Index of a face for Japanese texts."""
+    korean_face: int = 0
+    """Index of a face for Korean texts."""
     is_input: bool = False
     """True if the file is an input, and may be broken."""
-    japanese_face: int | None = None
-    """Index of a face for Japanese texts; ``None``: it is that of others."""
-    korean_face: int | None = None
-    """Index of a face for Korean texts; ``None``: it is that of others."""
 
 
 def find_font(family: str = _DEFAULT_FAMILY, *, package: str = FONT_PACKAGE) -> Font:
@@ -59,10 +59,9 @@ def find_font(family: str = _DEFAULT_FAMILY, *, package: str = FONT_PACKAGE) -> 
         with suppress(OSError), path.open("rb") as file:
             if (face := face_index(file, family)) is not None:
                 korean = face_index(file, _KOREAN_FAMILY) or 0
-                if family != _DEFAULT_FAMILY:
-                    return Font(path, face, korean)
-                japanese = face_index(file, _JAPANESE_FAMILY)
-                return Font(path, face, korean, japanese_face=japanese, korean_face=korean)
+                if family == _DEFAULT_FAMILY:
+                    return Font(path, face, korean, face_index(file, _JAPANESE_FAMILY) or 0, korean)
+                return Font(path, face, korean, face, face)
     raise ConfigurationError(f"no font {family} for subtitles: install cloudburst-sdk[local]")
 
 

@@ -72,14 +72,8 @@ _SUBSTITUTES = " ﬀﬁﬂﬃﬄ()[]{}<>«»"
 _QUOTES = {ord(narrow): quote for narrow, quote in NARROW_QUOTES.items()}
 
 
-# Fields of `Font` with the faces for texts in any language, for narrow quotation marks, and for
-# the languages of `text_language`.
-_FACES = {
-    "": "face",
-    "quotes": "narrow_quotes_face",
-    "japanese": "japanese_face",
-    "korean": "korean_face",
-}
+# Fields of `Font` with its faces.
+_FACES = ("face", "narrow_quotes_face", "japanese_face", "korean_face")
 
 
 class _Shape(NamedTuple):
@@ -181,11 +175,11 @@ class Letters:
     """Chain of fonts at one size, which shapes and draws text. Sizes are in pixels.
 
     A character is drawn with the first font that has it. All fonts have the em of the first one,
-    and its line. ``language`` is that of lines that do not show theirs: see `text_language`.
+    and its line. ``usual_face`` is the field of `Font` for lines without kana and hangul.
     """
 
-    def __init__(self, fonts: Sequence[Font], line_height: float, language: str = "") -> None:
-        self._language = language
+    def __init__(self, fonts: Sequence[Font], line_height: float, usual_face: str = "face") -> None:
+        self._usual_face = usual_face
         sizes, *others = (font_tables(font.path, font.face).metrics for font in fonts)
         scale = line_height / (sizes.ascender + sizes.descender)
         self.em = sizes.units_per_em * scale
@@ -198,10 +192,9 @@ class Letters:
         # After the faces of all fonts, those of each other field in the same order.
         self._fonts = len(fonts)
         self._faces = [
-            _Face(font.path, font.face if index is None else index, self.em * SAMPLES)
-            for field in _FACES.values()
+            _Face(font.path, getattr(font, name), self.em * SAMPLES)
+            for name in _FACES
             for font in fonts
-            for index in [getattr(font, field)]
         ]
         self._shapes: dict[tuple[int, int, float], _Shape] = {}
         self._shape_bytes = 0
@@ -209,20 +202,20 @@ class Letters:
 
     def has_glyph(self, character: str) -> bool:
         """Return whether a font can draw a character."""
-        return any(face.has(character) for face in self._faces)
+        return any(face.has(character) for face in self._faces[: self._fonts])
 
-    def shape(self, text: str, *, rtl: bool = False, language: str = "") -> list[Glyph]:
+    def shape(self, text: str, *, rtl: bool = False, face: str = "") -> list[Glyph]:
         """Return the glyphs of a line of text, from left to right.
 
         `NARROW_QUOTES` are characters of the text. ``rtl`` is true if the text begins on the right.
-        ``language`` is that of its paragraph: see `text_language`.
+        ``face`` is what `text_face` returns for its paragraph.
 
         Raises:
             InputFaultError: The rules of a font take far more work or glyphs than usual, or give a
                 glyph an extreme width or place.
         """
         written = text.translate(_QUOTES)
-        keys = self._keys(text, language or self._language)
+        keys = self._keys(text, face or self._usual_face)
         glyphs: list[Glyph] = []
         for first, end, backwards in directions(written, rtl=rtl):
             parts = [[*part] for _, part in groupby(range(first, end), key=keys.__getitem__)]
@@ -232,7 +225,7 @@ class Letters:
             raise _fault(f"its rules make {len(glyphs)} glyphs of {len(text)} characters")
         return glyphs
 
-    def _keys(self, text: str, language: str) -> list[tuple[int, str]]:
+    def _keys(self, text: str, usual: str) -> list[tuple[int, str]]:
         """Return the number of the face and the script of each character."""
         # Spaces and punctuation belong to the script before them, or after them if they are first.
         script = next((found for each in text if (found := _script(each))), "")
@@ -240,15 +233,15 @@ class Letters:
         for start, end in _clusters(text):
             script = _script(text[start]) or script
             follows = keys and text[start].isspace() and self._faces[keys[-1][0]].has(text[start])
-            face = keys[-1][0] if follows else self._face(text[start:end], language)
+            face = keys[-1][0] if follows else self._face(text[start:end], usual)
             keys += [(face, script)] * (end - start)
         return keys
 
-    def _face(self, cluster: str, language: str) -> int:
+    def _face(self, cluster: str, usual: str) -> int:
         """Return the number of the first face that has all characters, or at least the first."""
         fonts = self._fonts
-        kind = "quotes" if cluster[0] in NARROW_QUOTES else language
-        offset = fonts * [*_FACES].index(kind)
+        name = "narrow_quotes_face" if cluster[0] in NARROW_QUOTES else usual
+        offset = fonts * _FACES.index(name)
         visible = "".join(each for each in cluster if not is_invisible(each)).translate(_QUOTES)
         numbers: Iterable[int] = range(fonts)
         if "\ufe0f" in cluster:  # asks for a picture

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from cloudburst.media.font_tables import EXPECTED_FONT
 from cloudburst.media.subtitles import Cue
 from cloudburst.media.subtitles.cues import timestamp
+from cloudburst.renderer import text_layout
 from cloudburst.renderer.cue_division import divide_cues
 from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
@@ -37,17 +38,7 @@ from cloudburst.renderer.subtitle_style import (
     Highlight,
     SubtitleStyle,
 )
-from cloudburst.renderer.text_layout import (
-    EVEN_SPACE,
-    Line,
-    Rgb,
-    TextRun,
-    TextStyle,
-    has_even_spaces,
-    layout,
-    line_width,
-    main_language,
-)
+from cloudburst.renderer.text_layout import Line, Rgb, TextRun, TextStyle, layout, line_width
 
 # Overlap in pixels that is caused by the rounding of sums.
 _TOLERANCE = 0.01
@@ -162,7 +153,7 @@ class SubtitlePainter:
         self._style = style
         self._canvas = width, height
         self._fonts = fonts
-        self._letters = Letters(fonts, style.size, main_language(cue.text for cue in cues))
+        self._letters = Letters(fonts, style.size, text_layout.main_face(cue.text for cue in cues))
         self._marks = [] if mark is None else [_grown(mark, *style.padding)]
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
@@ -302,9 +293,8 @@ class SubtitlePainter:
                 _only(block, lambda style: style.word == word, value=value)
                 for value in (False, True)
             )
-            glyphs = (glyph for line in current.lines for run in line for glyph in run.glyphs)
-            room = EVEN_SPACE if any(has_even_spaces(one.character) for one in glyphs) else 1.0
-            most = 2 * room * self._style.word_spacing / max(1.0, areas[0].right - areas[0].left)
+            room = text_layout.growth_room(current.lines) * self._style.word_spacing
+            most = 2 * room / max(1.0, areas[0].right - areas[0].left)
             grown = filter(None, self._lettering(current, word, highlight))
             layers = [*self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])]
             drawn += [*layers[:-1], *self._lettering(others), *layers[-1:]]

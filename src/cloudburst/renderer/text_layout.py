@@ -69,7 +69,7 @@ _INNER_BREAK_COST = 0.16
 
 # Space between Chinese or Japanese characters beside a word that grows, as a share of the space
 # between words.
-EVEN_SPACE = 0.5
+_EVEN_SPACE = 0.5
 
 TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
 _FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
@@ -110,20 +110,20 @@ def _is_torn(before: str, after: str) -> bool:
     return after in _HELD or (before in _HOLD_NEXT and after not in _HOLD_NEXT)
 
 
-def text_language(text: str) -> str:
-    """Return ``japanese`` for a text with kana, ``korean`` for one with hangul, else nothing."""
+def text_face(text: str) -> str:
+    """Return the field of `Font` for a text with kana or with hangul; empty for another one."""
     if _KANA.findall(text) not in ([], ["の"]):  # Chinese texts have it in place of 的
-        return "japanese"
-    return "korean" if _HANGUL.search(text) else ""
+        return "japanese_face"
+    return "korean_face" if _HANGUL.search(text) else ""
 
 
-def main_language(texts: Iterable[str]) -> str:
-    """Return the language of most of the texts with letters of Chinese, Japanese or Korean."""
-    found = Counter(text_language(text) for text in texts if any(map(_is_wide, text)))
-    return found.most_common(1)[0][0] if found else ""
+def main_face(texts: Iterable[str]) -> str:
+    """Return the field of `Font` for most of the Chinese, Japanese and Korean texts."""
+    found = Counter(text_face(text) for text in texts if any(map(_is_wide, text)))
+    return max(found, key=found.__getitem__, default="") or "face"
 
 
-def has_even_spaces(character: str) -> bool:
+def _has_even_spaces(character: str) -> bool:
     """Return whether a character is Chinese or Japanese: all have the same distance."""
     return bool(_CHINESE.match(character) or _KANA.match(character))
 
@@ -226,7 +226,7 @@ class Shaper(Protocol):
         """Return whether a character can be drawn; others are left out."""
         ...
 
-    def shape(self, text: str, *, rtl: bool = False, language: str = "") -> list[Glyph]:
+    def shape(self, text: str, *, rtl: bool = False, face: str = "") -> list[Glyph]:
         """Return the glyphs of a line from left to right; ``rtl``: its text begins on the right."""
         ...
 
@@ -245,6 +245,12 @@ Line: TypeAlias = tuple[TextRun, ...]
 def line_width(line: Line) -> float:
     """Return the width of a line."""
     return sum(run.width for run in line)
+
+
+def growth_room(lines: Iterable[Line]) -> float:
+    """Return the share of the space between words into which a word in these lines may grow."""
+    glyphs = (glyph for line in lines for run in line for glyph in run.glyphs)
+    return _EVEN_SPACE if any(_has_even_spaces(glyph.character) for glyph in glyphs) else 1.0
 
 
 def layout(
@@ -379,7 +385,7 @@ class _Paragraph:
         self._letters = letters
         self._word_spacing = word_spacing
         self._rtl = begins_right(self._plain)
-        self._language = text_language(self._plain)
+        self._face = text_face(self._plain)
         self._glyphs = self._shaped(0, len(self._text))
         widths = [0.0] * len(self._text)
         for glyph in self._glyphs:
@@ -396,8 +402,7 @@ class _Paragraph:
         return [self._line(start, end) for start, end in pairwise(starts)]
 
     def _shaped(self, start: int, end: int) -> list[Glyph]:
-        text = self._text[start:end]
-        glyphs = self._letters.shape(text, rtl=self._rtl, language=self._language)
+        glyphs = self._letters.shape(self._text[start:end], rtl=self._rtl, face=self._face)
         if self._word_spacing:
             places = [start + glyph.place for glyph in glyphs]
             for number, (place, following) in enumerate(pairwise((*places, start))):
@@ -413,8 +418,8 @@ class _Paragraph:
             return 1.0
         if not edge.isalnum():
             return 0.0
-        if all(map(has_even_spaces, edge)):  # a space between two words only would be seen
-            return EVEN_SPACE
+        if all(map(_has_even_spaces, edge)):  # a space between two words only would be seen
+            return _EVEN_SPACE
         is_end = self._styles[place].word != self._styles[following].word
         return float(is_end and any(_is_wide(each) or is_unspaced(each) for each in edge))
 
