@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,43 @@ async def test_a_frame_is_refused(make, text):
     assert (fault.scene, fault.field) == ("a", "subtitle_path")
     assert "that no font has" in fault.found
     assert fault.found.endswith("a.srt")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "lines"),
+    [
+        ("0123456789abcdef" * 120, {}, 27),
+        ("\n".join("line" for _ in range(20)), {"subtitle_lines": 0}, 20),
+        ("字" * 200, {"subtitle_lines": 0, "font_size": 60}, 20),
+        ("字" * 200, {"subtitle_lines": 0}, None),
+        ("\n".join("line" for _ in range(20)), {}, None),  # shown one after the other
+        ("word " * 390, {}, None),
+        ("0123456789abcdef" * 120, {"font": str(FONTS / "NotoSans.ttf")}, None),  # may be narrow
+    ],
+)
+def test_a_text_that_leaves_the_picture_names_scene_cue_and_file(make, text, options, lines):
+    fault = faults(make("a", text, options=options))[0]
+    if lines is None:
+        assert fault is None or "picture" not in fault.found
+    else:
+        assert (fault.scene, fault.field, fault.code) == ("a", "subtitle_path", "too_large")
+        start = f"text that would leave the picture at 00:00:00,000: {lines} or more lines of "
+        assert fault.found.startswith(start)
+        assert fault.found.endswith("a.srt")
+        assert fault.expected.startswith("a smaller font_size")
+
+
+def test_cues_after_the_end_are_not_measured(make):
+    scene = make("a", "x\n" * 40, options={"subtitle_lines": 0})
+    (fault,) = faults(scene)
+    assert fault.code == "too_large"
+    cues = Path(scene["subtitle_path"]).read_text("utf-8").replace("00:00:0", "00:00:9")
+    Path(scene["subtitle_path"]).write_text(f"0\n00:00:00,000 --> 00:00:00,100\nx\n\n{cues}")
+    assert faults(scene) == [None]
+
+
+def test_symbols_that_are_left_out_are_noted(make):
+    (checked,) = check_scenes([make("a", EMOJI)], RenderOptions(), Limits())
+    assert checked.undrawable == ()
+    (note,) = checked.notes
+    assert note.startswith("subtitle: left out, because no font has a glyph: U+1F600 😀")

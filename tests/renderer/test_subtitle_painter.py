@@ -19,7 +19,8 @@ from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
 from cloudburst.renderer.planes import bt709
 from cloudburst.renderer.subtitle_painter import MAX_COLOURS, CueArea, SubtitlePainter, free_place
-from cloudburst.renderer.subtitle_style import subtitle_style
+from cloudburst.renderer.subtitle_style import check_room, subtitle_style
+from cloudburst.renderer.subtitle_track import subtitle_states
 
 FONT = find_font()
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
@@ -245,6 +246,30 @@ def test_emoji_are_left_out_and_letters_without_a_glyph_are_refused():
 @pytest.mark.parametrize("text", ["", "\n\n", "<i></i>", "\u200b\u2060", "   "])
 def test_text_without_letters_draws_nothing(text):
     assert painted(text) == []
+
+
+@settings(max_examples=60)
+@given(
+    text=st.text("abcWmil \n字，é한 <i>", min_size=1, max_size=300),
+    size=st.sampled_from([LANDSCAPE, PORTRAIT]),
+    options=st.fixed_dictionaries(
+        {
+            "subtitle_lines": st.sampled_from([0, 2]),
+            "words_at_once": st.sampled_from([0, 3]),
+            "font_size": st.sampled_from([None, 60, 150]),
+        }
+    ),
+)
+def test_a_text_that_is_refused_before_the_run_would_leave_the_picture(text, size, options):
+    style = subtitle_style(RenderOptions(**options), *size)
+    cue = Cue(0, 60_000, text * 6)
+    try:
+        check_room(cue, style, size[1])
+    except InvalidInputError:
+        look = SubtitlePainter([cue], style, [FONT], *size)
+        shown = [state.shown for state in subtitle_states(look.cues, 1800, 30)]
+        with pytest.raises(InputFaultError, match="would leave the picture"):
+            [*map(look.place, shown)]
 
 
 # Several cues

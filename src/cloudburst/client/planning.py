@@ -239,6 +239,7 @@ def _check(
 
 def _planned_scene(checked: CheckedScene) -> PlannedScene:
     warnings = [f"{fault.field}: {fault.found}" for fault in checked.undrawable]
+    warnings += checked.notes
     if not checked.audio_known:
         warnings.append("audio: its length is estimated; only decoding the whole file shows it")
     elif note := late_cues(checked.cue_starts, checked.audio_seconds):

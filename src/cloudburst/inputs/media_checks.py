@@ -132,6 +132,8 @@ class InputFacts(NamedTuple):
     """False for a length of audio that is guessed from the size of the file."""
     characters: str = ""
     """Each visible character of subtitles, once."""
+    longest: subtitles.Cue | None = None
+    """Cue of subtitles with the most text."""
     cue_starts: Sequence[int] = ()
     """Times at which the cues of subtitles begin, sorted, in milliseconds."""
 
@@ -263,7 +265,8 @@ def check_subtitles(media: MediaFile, _limits: Limits) -> InputFacts:
         cues = subtitles.read_subtitles(data).cues
         # An array, which has a fifth of the size of a list.
         starts = array("q", sorted(cue.start for cue in cues))
-        return InputFacts(characters=characters_of(cues), cue_starts=starts)
+        longest = max(cues, key=lambda cue: len(cue.text) + 20 * cue.text.count("\n"))
+        return InputFacts(characters=characters_of(cues), longest=longest, cue_starts=starts)
     except InvalidInputError:
         kind = _kind(data[:32])
         if kind not in (_TEXT, _UNKNOWN):

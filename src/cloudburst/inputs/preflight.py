@@ -44,7 +44,9 @@ from cloudburst.models.scene import (
     fold_name,
     voice_part,
 )
-from cloudburst.renderer.missing_glyphs import characters_of, check_characters
+from cloudburst.models.video_format import video_size
+from cloudburst.renderer import missing_glyphs
+from cloudburst.renderer.subtitle_style import check_room, subtitle_style
 from cloudburst.text import short_repr, shorten
 
 _LOCATION: TypeAdapter[AnyLocation] = TypeAdapter(Location)
@@ -241,9 +243,16 @@ def _checked_scene(
         texts = {name: (place, letters.upper()) for name, (place, letters) in texts.items()}
     all_characters = "".join(characters for _, characters in texts.values())
     fonts, has_glyph = search.complete(entry.options.fonts().values(), all_characters)
+    notes = list[str]()
     for name, (place, characters) in texts.items():
+        notes += missing_glyphs.left_out_warnings(
+            name, missing_glyphs.left_out(characters, has_glyph)
+        )
         try:
-            check_characters(characters, has_glyph)
+            missing_glyphs.check_characters(characters, has_glyph)
+            if name == "subtitle" and isinstance(scene.image, Path | None):  # its shape is known
+                longest = _facts(entry, name, files).longest
+                _check_room(longest, options, upright=upright, seconds=seconds)
         except InvalidInputError as exc:
             label = "" if name == "film_subtitle" else entry.label
             written = entry.spelling.get(name, name)
@@ -267,8 +276,17 @@ def _checked_scene(
         upright=upright,
         options=options,
         undrawable=tuple(entry.faults),  # others were raised
+        notes=tuple(notes),
         cue_starts=_facts(entry, "subtitle", files).cue_starts,
     )
+
+
+def _check_room(cue: Cue | None, options: RenderOptions, *, upright: bool, seconds: float) -> None:
+    """Raise `InvalidInputError` for a cue that is sure to leave the picture."""
+    if cue and cue.start < 1000 * seconds and isinstance(options.fonts()["font"], str):
+        upright = upright if options.is_portrait is None else options.is_portrait
+        size = video_size(options.size, upright=upright)
+        check_room(cue, subtitle_style(options, *size), size.height)
 
 
 def _entry_of(raw: object, place: str, *, has_voice: bool) -> _CheckedEntry:
@@ -349,7 +367,7 @@ def _given(entry: _CheckedEntry, value_of: Callable[[str], object], *names: str)
 
 
 def _card_characters(scene: Scene) -> str:
-    return characters_of([Cue(0, 0, scene.title_card or "")])
+    return missing_glyphs.characters_of([Cue(0, 0, scene.title_card or "")])
 
 
 def _add_length_fault(

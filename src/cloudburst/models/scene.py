@@ -319,8 +319,11 @@ class CheckedScene(BaseModel):
     """Frame of its subtitles that is the first one of the video: with the subtitles of a film, that
     at which the scene begins in the film."""
     undrawable: tuple[SceneFault, ...] = ()
-    """Faults of texts because of characters that workers with the image of this package cannot
-    draw; the public image takes those of subtitles from other fonts."""
+    """Faults of texts because of characters, or of text that leaves the picture, which workers with
+    the image of this package cannot draw; the public image takes characters of subtitles from other
+    fonts, and cuts text off."""
+    notes: tuple[str, ...] = ()
+    """Warnings about symbols that no font has, which are left out."""
     cue_starts: SkipValidation[Sequence[int]] = ()
     """Times at which the cues of its own subtitles begin, sorted, in milliseconds."""
 

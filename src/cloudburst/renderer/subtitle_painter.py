@@ -32,6 +32,7 @@ from cloudburst.renderer.planes import (
     scaled_layer,
 )
 from cloudburst.renderer.subtitle_style import (
+    EXPECTED_ROOM,
     WORD_BOX_INSET_SHARE,
     WORD_BOX_OUTLINES,
     WORD_BOX_PADDING_SHARE,
@@ -272,7 +273,7 @@ class SubtitlePainter:
         raise InputFaultError(
             SUBTITLE,
             f"{found} of {style.size:.0f} pixels, beside {len(taken)} other cues",
-            "a smaller font_size, a larger subtitle_width, less text or fewer cues at once",
+            EXPECTED_ROOM,
         )
 
     def _is_inside(self, area: CueArea) -> bool:

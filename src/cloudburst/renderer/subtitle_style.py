@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from unicodedata import east_asian_width
 
-from cloudburst.renderer.job import JobOptions
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import Cue
+from cloudburst.media.subtitles.cues import timestamp
 from cloudburst.renderer.planes import Rgba, Yuv, bt709
+from cloudburst.renderer.text_layout import TAG
 
 if TYPE_CHECKING:
+    from cloudburst.models.options import RenderOptions
     from cloudburst.models.options.subtitles import HighlightMode
+    from cloudburst.renderer.job import JobOptions
+
+    _Options: TypeAlias = JobOptions | RenderOptions
 
 # Names of positions, in the order of a numeric keypad.
 _POSITIONS = (
@@ -40,6 +50,12 @@ _GROWTH_SPACING = 0.12
 # a phone, whose screen is about 360 points wide, the letters of a portrait video then have an em of
 # 19 and 30 points.
 _FONT_SIZES, _FONT_SIZES_OF_WORDS = (20, 84), (36, 132)
+
+# Height of a line of Noto Sans CJK, in em.
+_LINE_EM = 1.448
+# What is expected of texts that leave the picture.
+EXPECTED_ROOM = "a smaller font_size, a larger subtitle_width, less text or fewer cues at once"
+_WORD = re.compile("[A-Za-z0-9]+")
 
 
 class Highlight(NamedTuple):
@@ -95,7 +111,7 @@ class SubtitleStyle(NamedTuple):
     """Look of the current word, if it is another one."""
 
 
-def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyle:
+def subtitle_style(options: _Options, width: int, height: int) -> SubtitleStyle:
     """Return the style of subtitles for a video of this size."""
     # A fully transparent box is replaced by an outline: otherwise white letters could not be read
     # on a bright picture. The font size of the options has the unit of the public image: 1/288 of
@@ -146,7 +162,30 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
     )
 
 
-def _box_opacity(options: JobOptions, box: Rgba) -> int:
+def check_room(cue: Cue, style: SubtitleStyle, height: int) -> None:
+    """Raise `InvalidInputError` for a cue that is sure to leave a picture of this height.
+
+    The widths of letters are the least ones of Noto Sans CJK, which need not be on this machine.
+    """
+    parts = TAG.sub("", cue.text).split("\n")
+    if style.lines or style.words_at_once:  # only a word is sure to be shown at once
+        parts = [max(_WORD.findall(cue.text), key=len, default="")]
+    widths = [sum(map(_min_width, part)) * style.size / _LINE_EM for part in parts]
+    lines = sum(max(1, math.ceil(width / style.room)) for width in widths)
+    if any(widths) and lines * style.size > height:
+        found = f"text that would leave the picture at {timestamp(cue.start)}: {lines} or more"
+        found += f" lines of {style.size:.0f} pixels"
+        raise InvalidInputError(found, EXPECTED_ROOM, "too_large")
+
+
+def _min_width(letter: str) -> float:
+    """Return a width in em that a letter of Noto Sans CJK has at least."""
+    if east_asian_width(letter) in "WF":
+        return float(letter.isalnum())
+    return 0.45 * (letter.isascii() and letter.isalnum() and letter not in "fijlrtIJ")
+
+
+def _box_opacity(options: _Options, box: Rgba) -> int:
     if not options.background_box:
         return 0
     if len(options.box_color) == len("#rrggbbaa"):
@@ -154,7 +193,7 @@ def _box_opacity(options: JobOptions, box: Rgba) -> int:
     return 255 - round(options.background_opacity * 255)
 
 
-def _margins(options: JobOptions, ratio: float) -> Iterator[float]:
+def _margins(options: _Options, ratio: float) -> Iterator[float]:
     """Yield the default margins of a video, by its height/width."""
     part = min(1.0, max(0.0, (ratio - 1) / (_PORTRAIT_RATIO - 1)))
     upright = _PORTRAIT_MARGINS_OF_WORDS if options.words_at_once else _PORTRAIT_MARGINS
@@ -162,7 +201,7 @@ def _margins(options: JobOptions, ratio: float) -> Iterator[float]:
         yield least + (most - least) * part
 
 
-def _highlight(options: JobOptions) -> Highlight | None:
+def _highlight(options: _Options) -> Highlight | None:
     if options.highlight == "none":
         return None
     colour = Rgba.parse(options.highlight_color or _HIGHLIGHT_COLOURS[options.highlight])
