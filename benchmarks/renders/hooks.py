@@ -35,7 +35,7 @@ def encode_losslessly() -> None:
     # A lossless video of noise has 130 MB per second, and takes several times as long.
     _ENCODER.MAX_GOP_BYTES = sys.maxsize
     _LEVEL.max_second_bytes = 1 << 30
-    _LIMITS.limit_cpu_time = _LIMITS.limit_memory = lambda _value: None
+    _LIMITS.limit_cpu_time = _LIMITS.limit_memory = lambda _value, **_: None
 
 
 class Clock:

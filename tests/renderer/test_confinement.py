@@ -18,7 +18,7 @@ from cloudburst.aws.setup import check_account
 from cloudburst.renderer.confinement.decoders import missing_layers
 from support.old_kernel import drop_capabilities, hide_all_layers, hide_landlock
 from support.project import TESTS
-from support.render_job import lay_job
+from support.render_job import lay_job, start_render
 from support.service_caller import KEY, service_settings
 
 if sys.platform != "linux":
@@ -30,7 +30,7 @@ NO_LANDLOCK = "Landlock: Function not implemented"
 FILES = frozenset(
     {
         *("command of the client", "credentials", "list of jobs", "list of stored files"),
-        *("a file outside", "deletion outside", "a pipe"),
+        *("a file outside", "deletion outside", "files of the system"),
         *("variables of the client", "memory of the client"),
     }
 )
@@ -74,6 +74,27 @@ def test_a_render_process_reaches_nothing_but_its_job(
     assert {*found.split(", ")} - {"nothing"} <= reached
 
 
+@pytest.mark.skipif(bool(missing_layers()), reason="this kernel lacks layers")
+def test_every_thread_of_a_render_process_is_confined_and_has_no_rights_of_root(
+    tmp_path: Path,
+) -> None:
+    folder = lay_job(tmp_path, effects=["zoom_in"], duration=60)
+    with start_render(folder) as process:
+        assert process.stdout is not None
+        while b"progress" not in process.stdout.readline():
+            pass
+        threads = [
+            dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+            for task in Path(f"/proc/{process.pid}/task").iterdir()
+        ]
+        process.kill()
+    assert len(threads) == 2  # the other one ends it when its server ends
+    for status in threads:
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        for kind in ("CapEff", "CapPrm", "CapInh"):
+            assert int(status[kind], 16) & ~0b110 == 0  # root reads the files of others
+
+
 def test_a_service_without_layers_renders_and_says_once_what_is_missing(tmp_path: Path) -> None:
     folder = tmp_path / "service"
     folder.mkdir()
@@ -98,7 +119,7 @@ def test_a_service_without_layers_renders_and_says_once_what_is_missing(tmp_path
             http.get("/health")
         process.terminate()
         process.communicate()
-    missing = [NO_LANDLOCK, "seccomp: Invalid argument"]
+    missing = [NO_LANDLOCK, "seccomp: Function not implemented"]
     assert health.status_code == 200, health.text
     assert health.json()["missing_confinement"] == missing
     text = log.read_text()
@@ -148,9 +169,13 @@ def test_a_film_process_reaches_its_videos_and_partial_files_only(tmp_path: Path
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(b"a video")
     (tmp_path / "film.mp4.part").symlink_to("b.mp4")
-    done = subprocess.run(
-        [sys.executable, "-c", FILM, str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("", "")
+    with subprocess.Popen(
+        [sys.executable, "-c", FILM, str(tmp_path)],
+        stdin=subprocess.PIPE,  # it ends when this is closed
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
     assert (tmp_path / "b.mp4").read_bytes() == b"a video"
     assert (tmp_path / "film.mp4.part").read_bytes() == b"a film"

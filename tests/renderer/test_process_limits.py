@@ -95,7 +95,7 @@ except InputFaultError as exc:
 
 def test_subtitles_that_take_too_long_to_draw_are_a_fault_of_the_subtitles(tmp_path: Path) -> None:
     subtitle = "1\n00:00:00,000 --> 00:01:00,000\nbusy\n"
-    folder = lay_job(tmp_path, effects=["zoom_in"], seconds=20, subtitle=subtitle)
+    folder = lay_job(tmp_path, effects=["zoom_in"], duration=200, subtitle=subtitle)
     ended = run(ENCODE, str(folder))
     assert ended.stdout == (
         "subtitle: a file that takes too much CPU time to read; "
@@ -105,8 +105,26 @@ def test_subtitles_that_take_too_long_to_draw_are_a_fault_of_the_subtitles(tmp_p
 
 @pytest.mark.nightly
 def test_a_picture_that_takes_too_long_to_encode_ends_the_process(tmp_path: Path) -> None:
-    folder = lay_job(tmp_path, effects=["zoom_in"], seconds=20)
+    folder = lay_job(tmp_path, effects=["zoom_in"], duration=200)  # 8 s of CPU time
     assert run(ENCODE, str(folder)).returncode == -signal.SIGXCPU
+
+
+def test_the_limits_of_a_job_are_hard_and_its_cpu_time_ends_by_a_signal_that_is_understood(
+    tmp_path: Path,
+) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+process_limits.read_job(Path(sys.argv[1]))
+for name in ("DATA", "FSIZE", "CPU"):
+    soft, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+    print(name, hard - soft, hard == resource.RLIM_INFINITY, flush=True)
+process_limits.limit_cpu_time(1)
+while True: pass
+"""
+    ended = run(code, str(lay_job(tmp_path)))
+    assert ended.stdout == "DATA 0 False\nFSIZE 0 False\nCPU 2 False\n"
+    assert ended.returncode == -signal.SIGXCPU
 
 
 def test_the_limit_of_file_size_grows_with_the_length_of_the_video(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ tries what ``probe.json`` names, and reports what it could do as the fault of it
 """
 
 import ctypes
+import errno
 import fcntl
 import json
+import mmap
 import os
 import resource
 import signal
@@ -16,15 +18,55 @@ from pathlib import Path
 
 ASKED = json.loads(Path(__file__).with_name("probe.json").read_bytes())
 LIBC = ctypes.CDLL(None, use_errno=True)
-PTRACE_SEIZE, NEW_USER, SESSION_KEYRING, IPC_INFO = 0x4206, 0x10000000, -3, 3
+PTRACE_SEIZE, IPC_INFO = 0x4206, 3
+SYSTEM = (
+    *(
+        "/proc/net/tcp",
+        "/proc/self/net/tcp",
+        "/proc/self/environ",
+        "/proc/version",
+        "/proc/1/cmdline",
+    ),
+    *("/etc/passwd", "/etc/hostname", "/usr/local/etc/npmrc", "/usr/bin/env", "/usr/share/locale"),
+    *("/dev/null", "/dev/shm", "/sys/kernel", "/tmp", "/"),
+)
+LAST_NUMBER = 600
+"""More than the number of any system call. Those of x32 begin with `X32`."""
+X32 = 0x40000000
+PROBES = {335, 336}
+"""Probes of the kernel on x86-64: Linux lets every filter permit them, and ends other callers."""
 
 
 def call(name, *arguments):
     """Make a system call; raise the error that it returns."""
     from cloudburst.renderer.confinement.system_calls import numbers
 
-    if LIBC.syscall(numbers()[name], *arguments) < 0:
+    if LIBC.syscall(numbers("ptrace 101 117")[name], *arguments) < 0:
         raise OSError(ctypes.get_errno(), "rejected")
+
+
+def permitted(number):
+    """Make a system call with arguments that are never valid; return whether it reaches Linux."""
+    ctypes.set_errno(0)
+    LIBC.syscall(number, *[ctypes.c_long(-1)] * 6)
+    return ctypes.get_errno() not in {errno.EPERM, errno.ENOSYS}
+
+
+def system_calls():
+    """Yield the names of further system calls that the filter does not reject."""
+    from cloudburst.renderer.confinement.system_calls import DECODER_CALLS, numbers
+
+    known = {*numbers(DECODER_CALLS).values(), numbers("mmap 9 222")["mmap"]}
+    for number in range(LAST_NUMBER):
+        if number not in known | PROBES and permitted(number):
+            yield f"system call {number}"
+        if number not in PROBES and permitted(X32 + number):
+            yield f"system call {number} of x32"
+
+
+def read(path):
+    """Read a file, or the list of a folder."""
+    return [*path.iterdir()] if path.is_dir() else path.read_bytes()
 
 
 def read_memory(pid):
@@ -106,26 +148,37 @@ def attempts(folder):
     yield "a fork", os.fork
     yield "a program", lambda: os.posix_spawn("/bin/true", ["true"], {})
     yield "another program", execute
-    yield "namespaces", lambda: call("unshare", NEW_USER)
-    yield "io_uring", lambda: call("io_uring_setup", 1, ctypes.create_string_buffer(120))
-    yield "keys", lambda: call("keyctl", 0, SESSION_KEYRING, 0)
+    yield "a thread", threading.Thread(target=lambda: None).start
+    for path in SYSTEM:
+        yield "files of the system", lambda path=path: read(Path(path))
+    for name in ("DATA", "FSIZE", "CPU", "NOFILE", "NPROC", "STACK", "MEMLOCK"):
+        yield f"a higher limit of {name}", lambda name=name: raise_limit(f"RLIMIT_{name}")
+    yield "much memory", lambda: mmap.mmap(-1, 1_500_000_000, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    yield "shared memory without a file", lambda: mmap.mmap(-1, 100_000)
+
+
+def raise_limit(name):
+    """Raise a hard limit, which root may do."""
+    which = getattr(resource, name)
+    soft, hard = resource.getrlimit(which)
+    if hard == resource.RLIM_INFINITY and name not in {"RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_CPU"}:
+        raise OSError("there is none")
+    resource.setrlimit(which, (soft, resource.RLIM_INFINITY))
 
 
 def works(attempt):
     try:
         return attempt() != 0 or os._exit(0)  # a fork returns 0 to the new process
-    except OSError:
+    except (OSError, ValueError, RuntimeError):
         return False
 
 
 def probe(folder):
-    found = [name for name, attempt in attempts(folder) if works(attempt)]
+    found = [name for name, attempt in attempts(folder) if works(attempt)] + [*system_calls()]
     signal.raise_signal(signal.SIGCHLD)  # what it needs for itself
     os.killpg(0, 0)
-    Path("/proc/self/status").read_bytes()
     (folder / "new").write_bytes(b"a result")
     (folder / "new").replace(folder / "result")
-    threading.Thread(target=lambda: None).start()
     fault = {"field": "image", "found": ", ".join(found) or "nothing", "expected": "nothing"}
     sys.stdout.write(json.dumps({"fault": fault}) + "\n")
     sys.stdout.flush()
@@ -133,12 +186,12 @@ def probe(folder):
 
 
 if ASKED["module"] in sys.orig_argv:
-    from cloudburst.renderer import child_process
+    from cloudburst.renderer import process_limits
 
-    watch = child_process.watch_parent
+    read_job = process_limits.read_job
 
-    def watch_and_probe():
-        watch()
-        probe(Path(sys.argv[1]))
+    def read_job_and_probe(folder):
+        read_job(folder)
+        probe(folder)
 
-    child_process.watch_parent = watch_and_probe
+    process_limits.read_job = read_job_and_probe

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 
 from cloudburst.renderer.confinement import system_calls
-from cloudburst.renderer.confinement.system_calls import EQUAL, FAIL, LOAD, RETURN, step
+from cloudburst.renderer.confinement.system_calls import EQUAL, FAIL, RETURN, step
 
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 
@@ -27,14 +26,10 @@ def hide_landlock() -> None:
 
 def hide_all_layers() -> None:
     """Let this process and its descendants find a kernel without Landlock and seccomp."""
-    prctl = {"x86_64": 157, "aarch64": 167}[os.uname().machine]
+    seccomp = system_calls.numbers(system_calls.LIMITED_CALLS)["seccomp"]
     _answer(
         [
-            *(step(EQUAL, prctl, no=4), step(LOAD, system_calls.ARGUMENT_OFFSET)),
-            *(step(EQUAL, system_calls.PR_SET_SECCOMP, no=1), step(RETURN, FAIL | errno.EINVAL)),
-            step(RETURN, system_calls.ALLOW),
-            *(step(EQUAL, 444, no=1), step(RETURN, FAIL | errno.ENOSYS)),
-            step(EQUAL, system_calls.numbers()["seccomp"], no=1),
+            *(step(EQUAL, 444, yes=1), step(EQUAL, seccomp, no=1)),
             step(RETURN, FAIL | errno.ENOSYS),
         ]
     )
@@ -42,4 +37,4 @@ def hide_all_layers() -> None:
 
 def _answer(steps: list[bytes]) -> None:
     system_calls.LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    system_calls.install_filter(steps)
+    system_calls.install_filter([*steps, step(RETURN, system_calls.ALLOW)], 0)

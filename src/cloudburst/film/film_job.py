@@ -28,7 +28,7 @@ from cloudburst.renderer.job import (
 
 def main(folder: Path) -> int:
     """Make the film of the job in the folder, and return the exit code."""
-    start_child(folder)
+    start_child(folder, threads=True)
     os.chdir(folder)  # the paths in the plan, and in errors, are relative
     plan = FilmPlan.from_json(Path(JOB_FILE).read_bytes())
     try:

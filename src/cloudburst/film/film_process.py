@@ -35,7 +35,6 @@ def main(plan_file: Path) -> int:
     plan = FilmPlan.from_json(plan_file.read_bytes())
     try:
         _confine(plan)
-        watch_parent()
         done = make_limited(plan)
     except FilmFaultError as exc:
         write_line(fault=str(exc))
@@ -54,7 +53,8 @@ def _confine(plan: FilmPlan) -> None:
         raise FilmFaultError(f"{plan.path}: the film cannot be written: {exc.strerror}") from exc
     inputs = [name for scene in plan.scenes for name in (scene.video, scene.subtitle) if name]
     inputs += [file.path for file in plan.files.values()]
-    confine(None, readable=list(map(Path, inputs)), writable=partial)
+    readable = list(map(Path, inputs))
+    confine(None, watch_parent, readable=readable, writable=partial, threads=True)
 
 
 def make_limited(plan: FilmPlan) -> MadeFilm:
@@ -64,11 +64,11 @@ def make_limited(plan: FilmPlan) -> MadeFilm:
     """
     from cloudburst.film.make import make_film  # noqa: PLC0415 - slow: the thread comes first
 
-    process_limits.limit_memory(MEMORY_BYTES)
+    process_limits.limit_memory(MEMORY_BYTES, for_good=True)
 
     def allow(seconds: float) -> None:
-        allowed = CPU_SECONDS + CPU_SHARE * seconds
-        process_limits.limit_cpu_time(time.process_time() + allowed)
+        allowed = time.process_time() + CPU_SECONDS + CPU_SHARE * seconds
+        process_limits.limit_cpu_time(allowed, for_good=seconds > 0)
 
     allow(0)
     try:

@@ -20,10 +20,11 @@ _PROGRESS_INTERVAL = 0.1
 _MMAP_THRESHOLD, _LARGE_BLOCK = -3, 4_000_000
 
 
-def start_child(folder: Path) -> tuple[str, ...]:
+def start_child(folder: Path, *, threads: bool = False) -> tuple[str, ...]:
     """Confine this process to the folder of its job, and let it end when its server ends.
 
-    Return the reason for each layer of confinement that is missing.
+    Only with ``threads``, it can start some later. Return the reason for each layer of confinement
+    that is missing.
     """
     own_group()
     # When a large block is freed, glibc raises its threshold for blocks with memory of their own to
@@ -31,9 +32,7 @@ def start_child(folder: Path) -> tuple[str, ...]:
     # returned: a zoom took 20 MB more in 1080p, up to 110 MB in 4K, and more CPU time.
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
-    missing = confine(folder)
-    watch_parent()
-    return missing
+    return confine(folder, watch_parent, threads=threads)
 
 
 def own_group() -> None:

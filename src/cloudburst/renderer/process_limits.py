@@ -1,7 +1,8 @@
 """Limits for memory and CPU time of processes that read a caller's files.
 
 They are for files that the rules for inputs do not reject. The kernel enforces them, so a file that
-overloads a decoder fails only its own job. On Linux only.
+overloads a decoder fails only its own job. Those of a whole job are hard limits, which this process
+cannot raise. On Linux only.
 """
 
 from __future__ import annotations
@@ -57,10 +58,12 @@ ENCODE_CPU_SECONDS = 20
 # more. More pixels per second are allowed more CPU time; fewer are not allowed less, because the
 # time for subtitles depends on the text, too.
 ENCODE_CPU_SHARE = 2.0
-
-# CPU seconds between the limit that `DecodeBudget` checks and the one that the kernel enforces.
-# The kernel's limit ends the process; it is needed only if a single call of a decoder does not
-# return.
+# CPU seconds that no phase of a process can exceed, for each second of the longest sound of a job
+# and in addition. Sound with music is decoded, measured and mixed up to four times.
+_ALL_CPU_SHARE, _ALL_CPU_SECONDS = 2.0, 120
+# CPU seconds between the limit that `DecodeBudget` checks and the one that the kernel enforces, and
+# between SIGXCPU and SIGKILL. The kernel's limit ends the process; it is needed only if a single
+# call of a decoder does not return.
 _CPU_LIMIT_GRACE = 2
 
 _SMALLER_AUDIO = "audio that decodes in ordinary time and memory"
@@ -85,29 +88,35 @@ def read_job(folder: Path) -> RenderJob:
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     # The orientation is not known yet, but the number of pixels does not depend on it.
     size = video_size(job.options.size, upright=False)
-    limit_memory(MEMORY_BYTES + FRAME_MEMORY_BYTES * max(0, math.prod(size) - 1920 * 1080))
-    seconds = job.duration or job.audio_seconds
-    video_bytes = max_second_bytes(VideoFormat(size, job.options.fps)) * math.ceil(seconds)
-    _limit("RLIMIT_FSIZE", FILE_BYTES + video_bytes)
+    larger = FRAME_MEMORY_BYTES * max(0, math.prod(size) - 1920 * 1080)
+    limit_memory(MEMORY_BYTES + larger, for_good=True)
+    seconds, video = job.duration or job.audio_seconds, VideoFormat(size, job.options.fps)
+    size_limit = FILE_BYTES + max_second_bytes(video) * math.ceil(seconds)
+    _limit("RLIMIT_FSIZE", size_limit, size_limit)
+    share = _ALL_CPU_SHARE + ENCODE_CPU_SHARE * max(1.0, video.pixel_rate)
+    limit_cpu_time(_ALL_CPU_SECONDS + share * seconds, for_good=True)
     return job
 
 
-def limit_memory(size: int) -> None:
-    """Limit the private memory of this process to ``size`` bytes."""
-    _limit("RLIMIT_DATA", size)
+def limit_memory(size: int, *, for_good: bool = False) -> None:
+    """Limit the private memory of this process to ``size`` bytes, ``for_good`` or until changed."""
+    _limit("RLIMIT_DATA", size, size if for_good else None)
 
 
-def limit_cpu_time(seconds: float) -> None:
+def limit_cpu_time(seconds: float, *, for_good: bool = False) -> None:
     """Limit the CPU time of this process, in all, to ``seconds``; then comes SIGXCPU."""
-    _limit("RLIMIT_CPU", max(1, round(seconds)))
+    whole = max(1, round(seconds))
+    _limit("RLIMIT_CPU", whole, whole + _CPU_LIMIT_GRACE if for_good else None)
 
 
-def _limit(name: str, value: int) -> None:
+def _limit(name: str, soft: int, hard: int | None) -> None:
     if sys.platform == "linux":
         which = getattr(resource, name)
-        _, hard = resource.getrlimit(which)
-        soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(which, (soft, hard))
+        _, most = resource.getrlimit(which)
+        limits = (soft, most if hard is None else hard)
+        if most != resource.RLIM_INFINITY:
+            limits = (min(soft, most), min(limits[1], most))
+        resource.setrlimit(which, limits)
 
 
 def lift_cpu_limit() -> None:
