@@ -26,6 +26,8 @@ from cloudburst.testing import FakeCloud, VirtualClockLoop
 T = TypeVar("T")
 TIMEOUTS = Timeouts(scene=None)
 """Timeouts without a limit for a scene, because some encodes take an hour of virtual time."""
+OPTIONS = RenderOptions(motion_search=True)
+"""Options of all scenes, with which a second of audio is a second of work."""
 
 
 def log_normal(seed: int, number: int, *, median: float) -> list[float]:
@@ -37,8 +39,7 @@ def log_normal(seed: int, number: int, *, median: float) -> list[float]:
 def scene(name: str, seconds: float) -> CheckedScene:
     """Return a scene whose files do not exist; a second of its audio is a second of work."""
     files = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
-    options = RenderOptions(motion_search=True)
-    return CheckedScene(scene=files, audio_seconds=seconds, image_bytes=1_000_000, options=options)
+    return CheckedScene(scene=files, audio_seconds=seconds, image_bytes=1_000_000, options=OPTIONS)
 
 
 @asynccontextmanager
