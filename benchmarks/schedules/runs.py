@@ -16,6 +16,9 @@ from cloudburst.models.report import Report, Status
 from schedules.scenarios import Case, Scenario
 from schedules.task_model import TaskModel
 
+LARGE_SEEDS = 3
+"""Number of seeds of a large scenario, whose runs take a minute each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -27,6 +30,8 @@ class Outcome:
     """Lower bound of the wall time, in seconds."""
     usd: float
     """Bill, in USD."""
+    bound_usd: float
+    """Bill of a run with that wall time, in USD."""
     tasks: int
     """Number of tasks that were launched."""
     one_task_wall: float
@@ -82,10 +87,10 @@ def run_case(case: Case, hour_usd: Decimal, *, later_startup: float = 1.0) -> Pa
 def run_scenario(
     scenario: Scenario, model: TaskModel, seeds: int, hour_usd: Decimal
 ) -> Sequence[Pair]:
-    """Run a scenario with each seed."""
+    """Run a scenario with each seed; a large one with `LARGE_SEEDS` at most."""
     return [
         run_case(scenario.case(model, seed), hour_usd, later_startup=scenario.later_startup)
-        for seed in range(seeds)
+        for seed in range(min(seeds, LARGE_SEEDS) if scenario.is_large else seeds)
     ]
 
 
@@ -96,6 +101,7 @@ def _outcome(case: Case, report: Report) -> Outcome:
         wall=report.wall_seconds,
         bound=case.wall_bound,
         usd=float(report.cost.usd),
+        bound_usd=case.bound_usd,
         tasks=len(report.workers),
         one_task_wall=case.one_task_wall,
         one_task_usd=case.one_task_usd,

@@ -59,6 +59,8 @@ class Scenario:
     """Factor by which start-ups of the later run take longer than those of the first run."""
     has_goals: bool = True
     """True if the wall time over its bound and the bill have goals."""
+    is_large: bool = False
+    """True for many tasks: few seeds, and goals of its own."""
 
     def without_faults(self) -> Scenario:
         """Return the same scenario in which nothing is wrong with any task."""
@@ -120,6 +122,16 @@ class Case:
             if number not in self.faults.silent
         ] or [self.model.bound_worker()] * self.workers
         return wall_bound(list(self.encodes.values()), tasks)
+
+    @property
+    def bound_usd(self) -> float:
+        """Bill of all tasks, each until the bound of the wall time, in USD.
+
+        Later launches, earlier stops and fewer tasks would miss the bound, unless one scene decides
+        it.
+        """
+        seconds = self.wall_bound - self.model.transfer - self.model.placement + self.model.stop
+        return float(self.model.usd_per_second) * self.workers * billed_seconds(seconds)
 
     @property
     def one_task_wall(self) -> float:
@@ -273,4 +285,20 @@ SCENARIOS = (
     ),
     Scenario(name="H", title="20 equal of 10 s", audio_seconds=equal(20, 10)),
     Scenario(name="H2", title="8 equal of 12 s", audio_seconds=equal(8, 12)),
+    Scenario(
+        name="N",
+        title="2,000 equal of 10 s",
+        audio_seconds=equal(2000, 10),
+        workers=100,
+        has_goals=False,
+        is_large=True,
+    ),
+    Scenario(
+        name="N2",
+        title="10,000 equal of 10 s",
+        audio_seconds=equal(10_000, 10),
+        workers=500,
+        has_goals=False,
+        is_large=True,
+    ),
 )

@@ -12,6 +12,8 @@ MEDIAN_GOAL, WORST_GOAL = 1.15, 1.6
 """Wall time of later runs over the bound, at most: the median and the worst seed."""
 BILL_GOAL = 3.0
 """Bill of a later run over that of one usual task, at most."""
+LARGE_GOAL = 1.10
+"""Wall time and bill of a later run with many tasks over those of the bound, at most."""
 LATER_GOAL = 1.05
 """Wall time of a later run over that of the first run of the same seed, at most."""
 FIRST_GOAL = 1.02
@@ -79,6 +81,11 @@ def _middle(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> f
 
 def check_goals(results: Mapping[Scenario, Sequence[Pair]]) -> bool:
     """Print whether each goal is met, with the rows that miss it; return whether all are met."""
+    large = {
+        each.name: [pair.later for pair in pairs]
+        for each, pairs in results.items()
+        if each.is_large
+    }
     rows = {each.name: pairs for each, pairs in results.items() if each.has_goals}
     later = {name: [pair.later for pair in pairs] for name, pairs in rows.items()}
     over_first = {
@@ -86,6 +93,16 @@ def check_goals(results: Mapping[Scenario, Sequence[Pair]]) -> bool:
         for name, pairs in rows.items()
     }
     checks = (
+        _check(
+            f"later runs with many tasks: worst at most {LARGE_GOAL:.2f} times the bound",
+            {name: max(o.ratio for o in outcomes) for name, outcomes in large.items()},
+            LARGE_GOAL,
+        ),
+        _check(
+            f"later runs with many tasks: at most {LARGE_GOAL:.2f} times the bill of the bound",
+            {name: max(o.usd / o.bound_usd for o in outcomes) for name, outcomes in large.items()},
+            LARGE_GOAL,
+        ),
         _check(
             f"later runs: median at most {MEDIAN_GOAL} times the bound",
             {name: median(o.ratio for o in outcomes) for name, outcomes in later.items()},

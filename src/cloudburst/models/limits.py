@@ -107,7 +107,8 @@ class Limits:
     """Value of one hour of waiting for a run, in USD. Tasks are started as long as the time that
     they save is worth more than they add to the bill. The default is for a person or a web request
     that waits: with it, short runs on up to six tasks use about as many as shorten them, and cost
-    less than three times as much as with one task. 0: only what makes the run cheaper
+    less than three times as much as with one task. It is for an hour of work at most, as the
+    videos are weighted; for more, the value rises in proportion. 0: only what makes the run cheaper
     is started."""
     speculative_copies: bool = True
     """True if a scene is encoded a second time on another worker if that is done much sooner; the

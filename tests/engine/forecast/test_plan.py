@@ -20,6 +20,7 @@ from cloudburst.engine.forecast.plan import (
 )
 from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
 from cloudburst.engine.forecast.simulation import Load
+from cloudburst.models.limits import Limits
 from cloudburst.models.performance import Performance
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.tier import Tier
@@ -276,3 +277,18 @@ def test_a_plan_has_no_task_that_the_uplink_cannot_feed() -> None:
     assert chosen == [4, 1]
     plans = enumerate_plans(works, [far], bytes_to_send=100_000_000).plans
     assert [plan.tasks for plan in plans] == [1]
+
+
+def test_a_run_with_many_scenes_gets_tasks_in_proportion_to_its_scenes() -> None:
+    kind = tasks(2000, encoders=2, seconds_per_work=0.5)
+    measured = frozenset({"startup", "encode"})
+    kind = replace(kind, performance=replace(kind.performance, measured=measured))
+
+    def plan(scenes: int) -> Plan:
+        hour = Limits().hour_usd
+        return default_plan([12.0] * scenes, [kind], max_tasks=2000, hour_usd=hour)
+
+    few, many = plan(2_000), plan(20_000)
+    assert few.tasks > 80
+    assert 9 < many.tasks / few.tasks < 11
+    assert many.seconds < 1.1 * few.seconds

@@ -12,7 +12,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from cloudburst.engine.forecast.scaling_rule import Goal, NewWorker, further_workers
+from cloudburst.engine.forecast.scaling_rule import (
+    Goal,
+    NewWorker,
+    further_workers,
+    waiting_usd,
+)
 from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, worker_usd
 from cloudburst.models.performance import Case, Performance
 from cloudburst.models.report import Prediction
@@ -220,7 +225,8 @@ def default_plan(
     paid = next((kind for kind in kinds if kind.usd_per_second), None)
     if paid is None:
         return make_plan(load, free)
-    goal = Goal(hour_usd=float(hour_usd), deadline=math.inf if deadline is None else deadline)
+    latest = math.inf if deadline is None else deadline
+    goal = Goal(hour_usd=waiting_usd(hour_usd, load), deadline=latest)
     room = min(max_tasks, paid.max_workers)
     tasks = further_workers(load, _workers(free), _new_worker(paid), room=room, goal=goal)
     return make_plan(load, (*free, WorkerGroup(kind=paid, count=tasks)) if tasks else free)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import NamedTuple
 
 from cloudburst.engine.forecast.simulation import (
@@ -27,6 +28,11 @@ _STEP = 1.1
 # more, a simulation takes milliseconds, and differs from the rough forecast by less than the
 # encode time of a scene.
 _MAX_SIMULATED = 128
+# Work, in seconds, for which ``Limits.hour_usd`` is the value of an hour of waiting. For more work
+# the value rises in proportion, as for that many runs, so that the number of tasks does, too, and
+# each encodes for about as long as its start and stop are billed. With a constant value it rises
+# with the square root: 10,000 scenes would wait three times as long as on 500 tasks.
+_WORK_OF_VALUE = 3600.0
 # Largest number of groups into which encoder slots are combined for a rough forecast.
 _MAX_GROUPS = 32
 
@@ -116,6 +122,11 @@ def further_workers(
     return _best(load, workers, new, most=most, goal=goal).workers
 
 
+def waiting_usd(hour_usd: Decimal, load: Load) -> float:
+    """Return the value of an hour of waiting for a load, in USD."""
+    return float(hour_usd) * max(1.0, load.work / _WORK_OF_VALUE)
+
+
 def best_outcome(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
 ) -> Forecast:
@@ -189,8 +200,7 @@ class _RoughForecast:
 
     def __init__(self, load: Load, workers: Sequence[SimulatedWorker], new: NewWorker) -> None:
         self._load, self._encoder_slots = load, new.encoder_slots
-        work = sum(load.longest_works) + load.other_work
-        mean, longest = work / load.scenes, max(load.longest_works)
+        mean, longest = load.work / load.scenes, max(load.longest_works)
         slots = [(free_in, each.encode_speed(mean)) for each in workers for free_in in each.free_in]
         self._slots = [
             (min(free_in for free_in, _ in group), sum(speed for _, speed in group))

@@ -113,6 +113,11 @@ class Load:
         """Number of scenes whose encode has not started."""
         return len(self.longest_works) + self.other_scenes
 
+    @property
+    def work(self) -> float:
+        """Total work of the scenes, in seconds."""
+        return sum(self.longest_works) + self.other_work
+
     def useful_workers(self, encoder_slots: int) -> int:
         """Return the number of workers on which a long scene or short scenes use all slots."""
         long = sum(work >= MIN_SHARED_WORK for work in self.longest_works)
@@ -129,7 +134,7 @@ class Load:
         works = [*self.longest_works]
         if self.other_scenes:
             works.append(self.other_work / self.other_scenes)
-        last, mean = min(works), (sum(self.longest_works) + self.other_work) / self.scenes
+        last, mean = min(works), self.work / self.scenes
         slowest = max(each.performance.uplink_seconds_per_megabyte for each in far)
         first = min(each.ready_in + each.shortest_encode(last) for each in far)
         ends, seconds = [first], [self.bytes_to_send / 1e6 * slowest / self.scenes]

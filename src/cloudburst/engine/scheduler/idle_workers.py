@@ -131,7 +131,7 @@ class Starts:
     def is_paused(self, backend: Backend) -> bool:
         """Return whether a needless start was cancelled a short time ago, and workers are left."""
         paused = anyio.current_time() < self._paused_until.get(backend.name, -math.inf)
-        return paused and bool(self._workers.expected())
+        return paused and self._workers.any_expected
 
     def cancel_needless(self) -> None:
         """Cancel the start-up of workers that are not expected to get a scene."""

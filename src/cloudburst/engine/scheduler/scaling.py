@@ -18,6 +18,7 @@ from cloudburst.engine.forecast.scaling_rule import (
     best_outcome,
     further_workers,
     next_step,
+    waiting_usd,
 )
 from cloudburst.engine.forecast.simulation import worker_usd
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
@@ -164,8 +165,10 @@ class Autoscaler:
                 if copy is None:
                     continue
             # A waiting scene that has failed on all current workers needs a new one.
-            tasks = {worker.record.task for worker in self.workers.usable}
-            avoided = any(tasks <= ticket.avoided_tasks for ticket in self.queue.restricted)
+            avoided = any(
+                all(worker.record.task in ticket.avoided_tasks for worker in self.workers.usable)
+                for ticket in self.queue.restricted
+            )
             exempt = backend.eager or refused or avoided
             if not exempt and copy is None and self.starts.is_paused(backend):
                 continue
@@ -201,7 +204,7 @@ class Autoscaler:
         situation, number = self._to_start.get(backend.name, (None, 0))
         is_new = situation != self._situation
         too_soon = anyio.current_time() < self._next_start.get(backend.name, -math.inf)
-        if (not is_new or too_soon) and (number or self.workers.expected()):
+        if (not is_new or too_soon) and (number or self.workers.any_expected):
             return number
         self._next_start[backend.name] = self.estimator.next_simulation_at()
         room = self.health.room(backend)
@@ -223,7 +226,7 @@ class Autoscaler:
 
     def _goal(self) -> Goal:
         return Goal(
-            hour_usd=float(self.limits.hour_usd),
+            hour_usd=waiting_usd(self.limits.hour_usd, self.estimator.snapshot().load),
             deadline=self.queue.earliest_deadline - anyio.current_time(),
             max_usd=self.budget.usd_for_plans,
         )
@@ -241,8 +244,8 @@ class Autoscaler:
         if step is not None:
             logger.info(
                 "%d of %d tasks: %d more would save %.0f s and cost $%.4f; "
-                "an hour of waiting is worth $%.2f (Limits.hour_usd)",
-                *(tasks + number, tasks + room, *step, self.limits.hour_usd),
+                "an hour of waiting is worth $%.2f (from Limits.hour_usd)",
+                *(tasks + number, tasks + room, *step, self._goal().hour_usd),
             )
 
     def _new_worker(self, backend: Backend, *, exempt: bool) -> PoolWorker:

@@ -81,6 +81,11 @@ class WorkerIndex:
         """Return the workers that take scenes, or will soon: all usable ones that are not late."""
         return tuple(worker for worker in self.usable if worker not in self.late)
 
+    @property
+    def any_expected(self) -> bool:
+        """True if any worker takes scenes, or is expected to soon."""
+        return len(self.usable) > len(self.late)
+
     def with_free_slot(self) -> list[PoolWorker]:
         """Return the workers that can encode a scene at once, those with most free slots first."""
         return sorted(
