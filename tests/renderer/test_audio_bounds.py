@@ -12,7 +12,7 @@ from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio
 from cloudburst.renderer.job import InputFaultError
 from support.audio_probe import melody, write_audio
-from support.hostile_media import SOUNDS, Case, m4a_of_samples, with_video
+from support.hostile_media import SOUNDS, Case, flac_of_ten_hours, m4a_of_samples, with_video
 
 if sys.platform == "linux":
     import resource
@@ -76,6 +76,11 @@ def test_an_index_that_takes_too_much_memory_is_a_fault(tmp_path: Path) -> None:
     m4a_of_samples(40_000_000)(tmp_path / "audio")
     found = "no sound, or none that can be decoded in 700 MB of memory"
     assert prepared(tmp_path).startswith(f"audio: {found}")
+
+
+def test_sound_that_is_longer_than_a_scene_may_be_is_not_decoded_first(tmp_path: Path) -> None:
+    flac_of_ten_hours(tmp_path / "audio")
+    assert prepared(tmp_path, seconds=1.5).startswith("audio: more than 600 seconds")
 
 
 def test_endless_corrupt_packets_are_a_fault(tmp_path: Path) -> None:

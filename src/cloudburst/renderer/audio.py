@@ -40,6 +40,7 @@ def prepare_audio(folder: Path, limit: float, fps: int = DEFAULT_FPS) -> AudioTr
         with open_source(folder / AUDIO, limit, budget) as source:
             if track := copy_packets(source, path, fps):
                 return track
+            source.check_length()
         with open_source(folder / AUDIO, limit, budget) as source:
             return _encode(source, path, fps)
 
@@ -62,11 +63,13 @@ def measure_voice(folder: Path, job: RenderJob, announce: Callable[[str], None])
     with (
         process_limits.reading_input(AUDIO, announce),
         process_limits.decoding_audio() as budget,
-        open_source(folder / AUDIO, job.audio_seconds, budget) as source,
     ):
-        audio = StereoAudio(source.decoded(), source.field)
-        for _ in audio.frames():
-            pass
+        with open_source(folder / AUDIO, job.audio_seconds, budget) as source:
+            source.check_length()
+        with open_source(folder / AUDIO, job.audio_seconds, budget) as source:
+            audio = StereoAudio(source.decoded(), source.field)
+            for _ in audio.frames():
+                pass
     return Voice(whole_frames(audio.samples, fps), float(audio.replaced))
 
 
