@@ -231,6 +231,14 @@ def test_the_tags_of_a_part_are_those_in_effect_there():
     assert parts[-1].text.startswith("<i></font>word")
 
 
+def test_words_that_outlast_their_cue_do_not_keep_it_together():
+    cue = spoken("word " * 40)._replace(end=4000)
+    parts = divided(cue)
+    assert len(parts) > 1
+    assert [parts[0].start, parts[-1].end] == [0, 4000]
+    assert max(map(count_lines, parts)) <= 2
+
+
 def test_zero_lines_divide_nothing():
     cue = Cue(0, 9000, "word " * 200)
     assert divided(cue, lines=0) == [cue]

@@ -179,19 +179,21 @@ class _DividedCue:
         return _COMMA if bare.endswith(tuple(CLAUSE_ENDS)) or before.endswith("\n") else _WORD
 
     def _parts(self, divisions: Sequence[Sequence[int]]) -> list[Cue]:
-        times = self._times(divisions)
+        times = self._times(divisions, self._cue.words)
+        if times[-1] > self._cue.end:  # the words outlast the cue
+            times = self._times(divisions, ())
         if times[-1] > self._cue.end:  # too short to be divided
             return [self._cue]
         rows = zip(*map(pairwise, divisions), strict=True)
         return [self._part(*ends, row) for ends, row in zip(pairwise(times), rows, strict=True)]
 
-    def _times(self, divisions: Sequence[Sequence[int]]) -> list[int]:
+    def _times(self, divisions: Sequence[Sequence[int]], words: Sequence[Word]) -> list[int]:
         """Return the start of each part, and the end of the last one."""
         cue, letters = self._cue, self._letters
-        spoken = bisect_left(self._places, cue.words[0].first) if cue.words else 0
+        spoken = bisect_left(self._places, words[0].first) if words else 0
         edges = next((each for each in divisions if each[0] <= spoken < each[-1]), divisions[0])
         known = [(letters[edges[0]], cue.start)]
-        for word in cue.words:
+        for word in words:
             for place, time in ((word.first, word.start), (word.last, word.end)):
                 known.append((letters[bisect_left(self._places, place)], time))
         known.append((max(known[-1][0] + 1, letters[edges[-1]]), cue.end))
