@@ -31,8 +31,9 @@ def test_mutated_files_are_rendered_or_refused_by_confined_processes(first: int)
         check=True,
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == BLOCK
+    assert len(found) == 2 + BLOCK
+    # Any mutation can be harmless or not. These two are a file without errors and one that is none.
+    assert [line["code"] for line in found[:2]] == [0, 2]
     # The limit of CPU time ends a render that takes too long; nothing else may kill one.
     assert [line for line in found if line["code"] not in {0, 2, -signal.SIGXCPU}] == []
-    assert {line["code"] for line in found} >= {0, 2}
     assert all(line["fault"]["field"] == line["field"] for line in found if line["code"] == 2)

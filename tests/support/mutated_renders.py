@@ -1,7 +1,8 @@
 """Renders of files with random errors: ``python mutated_renders.py FIRST COUNT``.
 
-Each is rendered by `cloudburst.renderer.render_process` in a fork of this process, which has
-imported everything already. A line of JSON is written for each.
+Before them come a file without errors and one that is none. Each is rendered by
+`cloudburst.renderer.render_process` in a fork of this process, which has imported everything
+already. A line of JSON is written for each.
 """
 
 # PyAV's types of `add_stream` and `mux` are incomplete.
@@ -137,14 +138,14 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def rendered(seed: int, sample: Sample) -> dict[str, Any]:
-    """Render a scene with a mutation of a file; return what happened."""
+def rendered(seed: int, sample: Sample, data: bytes) -> dict[str, Any]:
+    """Render a scene with this content of a file; return what happened."""
     folder = Path(tempfile.mkdtemp(prefix="cloudburst-mutation-"))
     try:
         subtitle = SRT if sample.field in {"font", "subtitle"} else None
         picture = Image.new("RGB", (32, 18))
         lay_job(folder, picture=picture, subtitle=subtitle, seconds=0.2, size="480x270")
-        (folder / sample.field).write_bytes(mutated(sample.data, random.Random(seed)))
+        (folder / sample.field).write_bytes(data)
         began = time.monotonic()
         status, usage = run(folder)
         lines = (folder / "output").read_bytes().splitlines()
@@ -196,11 +197,15 @@ def run(folder: Path) -> tuple[int | None, resource.struct_rusage]:
 
 
 def main(first: int, count: int) -> None:
-    """Render mutations and write a line for each."""
+    """Render a good file, what is none, and mutations, and write a line for each."""
     kinds = list(samples())
+    kind = kinds[first % len(kinds)]
+    files = [(first, kind, kind.data), (first, kind, b"x")]
     for seed in range(first, first + count):
-        found = rendered(seed, kinds[seed % len(kinds)])
-        sys.stdout.write(json.dumps(found) + "\n")
+        kind = kinds[seed % len(kinds)]
+        files.append((seed, kind, mutated(kind.data, random.Random(seed))))
+    for file in files:
+        sys.stdout.write(json.dumps(rendered(*file)) + "\n")
         sys.stdout.flush()
 
 
