@@ -17,7 +17,7 @@ from support.sample_media import HEIC
 PIXELS = 10_000_000
 COLOURS = (
     *((250, 250, 250), (255, 255, 255), (128, 128, 128), (0, 0, 0)),
-    *((200, 40, 40), (40, 60, 200), (230, 180, 150), (90, 140, 190)),
+    *((200, 40, 40), (40, 180, 60), (40, 60, 200), (230, 180, 150)),
 )
 CODED = {
     "PQ": (in_pq, (9, 16)),
@@ -61,7 +61,8 @@ def test_colours_in_hdr_or_p3_are_those_of_the_original(tmp_path, kind, name):
     fitted = loaded(tmp_path / "p", saved(picture, kind, codes))
     assert fitted.notes == ()
     for place, colour in enumerate(COLOURS):
-        tolerance = 6 if min(colour) >= 250 else 12 if kind == "AVIF" else 10  # of 8 bits in YCbCr
+        # AVIF has 8 bits in YCbCr here, and red of BT.709 is then a difference of large numbers.
+        tolerance = 6 if min(colour) >= 250 else 18 if kind == "AVIF" else 10
         assert fitted.image.getpixel((40 * place + 20, 120)) == pytest.approx(colour, abs=tolerance)
 
 

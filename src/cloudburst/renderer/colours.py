@@ -6,21 +6,19 @@ A table depends on the codes only, so it serves the frames of videos as well as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import product
 from typing import cast
 
 from av.filter import Graph
 from av.video.frame import VideoFrame
-from PIL import Image
 
 # Brightness of white in a picture without HDR, in cd/m² (ITU-R BT.2408, 2023). It is 1.0 here.
 _WHITE = 203
-# Colours on each axis of a table: a square number, as `to_clut` needs. One of them is the white of
-# HLG (75 %), and one nearly that of PQ (58 %), so that white is exact. It takes 0.3 s of CPU time.
+# Colours on each axis of a table, always a square number. One of them is the white of HLG (75 %),
+# and one nearly that of PQ (58 %), so that white is exact. A table takes 0.2 s of CPU time.
 _LEVEL = 7
-SIZE = _LEVEL**2
+_SIZE = _LEVEL**2
 
 # Linear red, green and blue of BT.709, as sums of those of other primaries. 2 is not specified.
 _BT_709 = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -44,25 +42,22 @@ def _hlg_light(value: float) -> float:
     return value**2 / 3 if value <= 0.5 else (math.exp((value - 0.55991) / 0.17883) + 0.28467) / 12
 
 
-_TRANSFERS: Mapping[int, Callable[[float], float]] = {
-    **dict.fromkeys((1, 2, 6, 13, 14, 15), _srgb_light),  # displays show all of these alike
-    16: _pq_light,
-    18: _hlg_light,
-}
+# Displays show the first ones alike.
+_TRANSFERS = dict.fromkeys([1, 2, 6, 13, 14, 15], _srgb_light) | {16: _pq_light, 18: _hlg_light}
 
 
-def srgb_table(primaries: int, transfer: int) -> list[float] | None:
+def srgb_clut(primaries: int, transfer: int) -> VideoFrame | None:
     """Return the table that converts colours to sRGB; ``None`` if they are those of sRGB.
 
-    It has the red, green and blue of `SIZE` colours on each axis, of which red is the first.
+    It is a picture in the form of FFmpeg's filter ``haldclut``.
 
     Raises `KeyError` for other codes.
     """
     rows, curve = _PRIMARIES[primaries], _TRANSFERS[transfer]
     if curve is _srgb_light and rows is _BT_709:
         return None
-    table: list[float] = []
-    for blue, green, red in product([curve(at / (SIZE - 1)) for at in range(SIZE)], repeat=3):
+    values = bytearray()
+    for blue, green, red in product([curve(at / (_SIZE - 1)) for at in range(_SIZE)], repeat=3):
         linear = [x * red + y * green + z * blue for x, y, z in rows]
         if curve is _hlg_light:  # for a display of 1,000 cd/m² (ITU-R BT.2100)
             luma = 0.2627 * red + 0.6780 * green + 0.0593 * blue
@@ -70,24 +65,17 @@ def srgb_table(primaries: int, transfer: int) -> list[float] | None:
         # What is brighter than white is dimmed by half, so that it keeps some of its hue. All else
         # is exactly what it is without HDR.
         factor = (1 + 1 / max(1, *linear)) / 2
-        # Values below 0 and above 1 are not clipped: interpolation would round the corners.
-        table += (math.copysign(_encoded(factor * abs(light)), light) for light in linear)
-    return table
+        values += bytes([*(_encoded(factor * light) for light in linear), 255])
+    return VideoFrame.from_bytes(bytes(values), _LEVEL**3, _LEVEL**3).reformat(format="rgb48le")
 
 
-def _encoded(light: float) -> float:
-    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
-
-
-def to_clut(table: list[float]) -> VideoFrame:
-    """Return a table as the picture that FFmpeg's filter ``haldclut`` takes."""
-    values = bytes(round(255 * min(1, max(0, value))) for value in table)
-    picture = Image.frombytes("RGB", (_LEVEL**3, _LEVEL**3), values).convert("RGBA")
-    return VideoFrame.from_bytes(picture.tobytes(), *picture.size).reformat(format="rgb48le")
+def _encoded(light: float) -> int:
+    light = min(1, max(0, light))
+    return round(255 * (12.92 * light if light < 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055))
 
 
 def apply_clut(frame: VideoFrame, clut: VideoFrame) -> VideoFrame:
-    """Return a frame of 16 bits, in ``rgb48le``, with converted colours."""
+    """Return a frame in RGB, of any depth, with converted colours; opacity stays as it is."""
     graph = Graph()
     graph.threads = 1
     lookup, sink = graph.add("haldclut", "interp=tetrahedral"), graph.add("buffersink")

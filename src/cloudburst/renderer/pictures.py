@@ -9,13 +9,13 @@ Files that are broken, too large or of another type raise `InputFaultError`.
 from __future__ import annotations
 
 import math
-import os
+import re
 import struct
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import av
 from av import VideoStream
@@ -24,7 +24,6 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
 from PIL import Image, ImageOps
-from PIL.ImageFilter import Color3DLUT
 
 from cloudburst.media import input_rules
 from cloudburst.media.heif import HeifPicture, Layer, is_heif
@@ -64,6 +63,8 @@ _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 rotate by 90°
 _TO_SRGB = "cloudburst_to_srgb"
 # Names of the codes of primaries and transfer function, and of those that are unknown.
 _CODES, _UNKNOWN_CODES = "cicp", "cloudburst_unknown_codes"
+# Those codes in a PNG, which Pillow does not read, and where they are searched: they come early.
+_PNG_CODES, _HEAD_BYTES = re.compile(rb"\0\0\0\x04cICP(..)", re.DOTALL), 2**16
 # Value of the colour profile of a picture whose profile cannot be read.
 _BROKEN_PROFILE = b"broken"
 # Exceptions that decoders raise for broken files. Pillow does not document its own.
@@ -71,6 +72,8 @@ _BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error),
     FFmpegError,
 )
+
+_Conversion: TypeAlias = Callable[[Image.Image], Image.Image]
 
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
@@ -318,7 +321,7 @@ def _mode(picture: Image.Image) -> str:
     return "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
 
 
-def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+def _to_srgb(picture: Image.Image) -> _Conversion | None:
     """Return the conversion of the colours of a picture; ``None`` if they need none."""
     if codes := picture.info.get(_CODES):
         return _from_codes(picture, codes)
@@ -340,24 +343,28 @@ def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
     return lambda part: to_srgb.apply(part if part.mode == given else part.convert(given))
 
 
-def _from_codes(
-    picture: Image.Image, codes: tuple[int, int]
-) -> Callable[[Image.Image], Image.Image] | None:
+def _from_codes(picture: Image.Image, codes: tuple[int, int]) -> _Conversion | None:
     try:
-        table = colours.srgb_table(*codes)
+        clut = colours.srgb_clut(*codes)
     except KeyError:
         picture.info[_UNKNOWN_CODES] = codes
         return None
-    if table and isinstance(picture, _DecodableHeif):
-        picture.clut = colours.to_clut(table)
-    elif table:
-        lookup = Color3DLUT(colours.SIZE, table)
-        return lambda part: _plain(part).filter(lookup)
-    return None
+    if isinstance(picture, _DecodableHeif):
+        picture.clut = clut
+        return None
+    return None if clut is None else lambda part: _looked_up(_plain(part), clut)
+
+
+def _looked_up(part: Image.Image, clut: VideoFrame) -> Image.Image:
+    frame = VideoFrame.from_bytes(part.convert("RGBA").tobytes(), *part.size)
+    plane = colours.apply_clut(frame, clut).planes[0]
+    data = cast("bytes", plane)
+    shown = Image.frombuffer("RGBA", part.size, data, "raw", "RGBA", plane.line_size, 1)
+    return shown.convert(part.mode)
 
 
 def _colours(picture: Image.Image) -> Image.Image:
-    to_srgb: Callable[[Image.Image], Image.Image] = picture.info[_TO_SRGB] or _plain
+    to_srgb: _Conversion = picture.info[_TO_SRGB] or _plain
     return to_srgb(picture)
 
 
@@ -377,14 +384,15 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
     expected = f"a picture ({', '.join(_FORMATS)}) of at most {pixels:,} pixels"
     try:
         with path.open("rb") as file:
-            input_rules.check_webp(file.read(30), pixels)
+            head = file.read(_HEAD_BYTES)
+        input_rules.check_webp(head, pixels)
         with Image.open(path, formats=_FORMATS) as probe:
             input_rules.check_picture(probe, pixels)
             probe.verify()
         del probe  # an open picture keeps memory: for WebP 8 bytes per pixel
         with Image.open(path, formats=_FORMATS) as picture:
-            if picture.format == "PNG" and (codes := _png_codes(path)):
-                picture.info[_CODES] = codes
+            if picture.format == "PNG" and (codes := _PNG_CODES.search(head)):
+                picture.info[_CODES] = tuple(codes[1])
             picture.info[_TO_SRGB] = _to_srgb(picture)
             yield picture
     except InvalidInputError as exc:
@@ -393,17 +401,6 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
         raise
     except _BROKEN as exc:
         raise InputFaultError(field, _complaint(path, exc), expected) from exc
-
-
-def _png_codes(path: Path) -> tuple[int, ...] | None:
-    """Return the codes of primaries and transfer function of a PNG, which Pillow does not read."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and (kind := head[4:]) != b"IDAT":
-            if kind == b"cICP":
-                return tuple(file.read(2))
-            file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
-    return None
 
 
 def _complaint(path: Path, exc: BaseException) -> str:
