@@ -203,7 +203,7 @@ def test_the_summary_is_chinese(in_chinese: None) -> None:
 def test_errors_have_chinese_heads(in_chinese: None) -> None:
     fault = SceneFault("1", "image", "a.txt", "a picture", "wrong_type")
     text = printed(describe_error(InvalidScenesError(faults=[fault])))
-    assert "应为 a picture" in text
+    assert "应为 图片" in text
     assert "共 1 处错误，没有启动任何东西。" in text
     assert "处理方法：稍后再试，或换一种任务规格。" in printed(
         describe_error(CapacityError("full"))

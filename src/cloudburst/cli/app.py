@@ -16,6 +16,7 @@ from rich.console import Console
 
 from cloudburst.cli.help_pages import HelpPages
 from cloudburst.cli.output import describe_error, print_error, shared_error_console
+from cloudburst.display.language import translate
 from cloudburst.display.terminal_texts import WordWrapped, safe_text
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 
@@ -114,9 +115,9 @@ def _run(argv: Sequence[str], console: Console) -> int:
     try:
         return app(list(argv)) or 0
     except CycloptsError as exc:
-        print_error(WordWrapped(safe_text(_usage_error(exc), "red")), console)
+        print_error(WordWrapped(safe_text(translate(_usage_error(exc)), "red")), console)
         if "render" in argv[:1] and "--resume" in argv:
-            print_error("To resume a run: cloudburst resume --to FOLDER", console)
+            print_error(translate("To resume a run: cloudburst resume --to FOLDER"), console)
         return 2
     except (ConfigurationError, LaunchError) as exc:  # before anything was started
         print_error(describe_error(exc), console)

@@ -12,6 +12,7 @@ from typing import Annotated
 import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -21,6 +22,7 @@ from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport,
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.options import WholeNumber, s3_folders
 from cloudburst.cli.output import print_output, write_json
+from cloudburst.display.language import say, translate
 from cloudburst.display.terminal_texts import advice_text, safe_text
 from cloudburst.display.texts import pluralize
 from cloudburst.errors import ConfigurationError
@@ -110,7 +112,7 @@ def _fixed_address(text: str) -> Callable[[], Awaitable[str]]:
 def doctor_lines(report: DoctorReport) -> Iterator[RenderableType]:
     """Yield a line for each check, with its fix below, and a conclusion."""
     groups = list(_grouped(report.checks))
-    width = max((len(names[0]) for names, _ in groups), default=0)
+    width = max((cell_len(translate(names[0])) for names, _ in groups), default=0)
     for names, check in groups:
         yield from _check_lines(names, check, name_width=width)
     yield Text()
@@ -118,30 +120,31 @@ def doctor_lines(report: DoctorReport) -> Iterator[RenderableType]:
     failures = statuses.count(CheckStatus.FAILED)
     warnings = statuses.count(CheckStatus.WARNING)
     found = {"failure": failures, "warning": warnings}
-    counts = [pluralize(count, word) for word, count in found.items() if count]
+    counts = say(", ").join(pluralize(count, word) for word, count in found.items() if count)
     if failures:
-        yield Text(f"{', '.join(counts)}: a run on Fargate would not work.", "red")
+        yield Text(say("{}: a run on Fargate would not work.", counts), "red")
     elif warnings:
-        yield Text(f"{', '.join(counts)}; a run on Fargate would work.", "yellow")
+        yield Text(say("{}; a run on Fargate would work.", counts), "yellow")
     else:
-        yield Text("A run on Fargate would work.", "green")
+        yield Text(say("A run on Fargate would work."), "green")
 
 
 def _check_lines(
     names: Sequence[str], check: Check, *, name_width: int
 ) -> Iterator[RenderableType]:
     sign, style = _SIGNS[check.status]
-    found = safe_text(check.found, "" if check.status is CheckStatus.PASSED else style)
+    found = safe_text(translate(check.found), "" if check.status is CheckStatus.PASSED else style)
     if len(names) > 1:
-        found = Text.assemble(found, (f" (also: {', '.join(names[1:])})", "dim"))
+        others = say(", ").join(map(translate, names[1:]))
+        found = Text.assemble(found, (say(" (also: {})", others), "dim"))
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, min_width=name_width)
     grid.add_column(overflow="fold")
-    grid.add_row(Text(sign, style), names[0], found)
+    grid.add_row(Text(sign, style), translate(names[0]), found)
     yield grid
     if check.fix:
-        advice = advice_text(f"→ {check.fix}", "cyan")
+        advice = advice_text(f"→ {translate(check.fix)}", "cyan")
         # A command that must not be wrapped begins at the left, so that it can be read.
         yield advice if advice.no_wrap else Padding.indent(advice, name_width + 3)
 

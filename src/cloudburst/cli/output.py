@@ -18,7 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.display.language import say
+from cloudburst.display.language import say, translate
 from cloudburst.display.terminal_texts import WordWrapped, safe_text, unwrapped
 from cloudburst.display.texts import pluralize, short_path
 from cloudburst.errors import (
@@ -108,11 +108,11 @@ def describe_error(error: CloudburstError) -> RenderableType:
             pronoun = say("it" if len(files) == 1 else "them")
             head = say("{} there already; --overwrite replaces {}:", number, pronoun)
             listed = [unwrapped(safe_text(f"  {file}")) for file in files[:_MAX_ERRORS_SHOWN]]
-            reasons = [safe_text(say("Reason: {}.", reason))] if reason else []
+            reasons = [safe_text(say("Reason: {}.", translate(reason)))] if reason else []
             notes = [unwrapped(safe_text(note)) for note in getattr(error, "__notes__", ())]
             return Group(Text(head, "red"), *listed, *_more(len(files)), *reasons, *notes)
         case _:
-            text, fix = safe_text(str(error), "red"), fix_of(type(error).__name__)
+            text, fix = safe_text(translate(str(error)), "red"), fix_of(type(error).__name__)
             if _COMMAND.search(text.plain):
                 return unwrapped(text)
             if fix and fix not in text.plain:
@@ -136,8 +136,9 @@ def _fault_table(faults: Iterable[SceneFault]) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for fault in faults:
-        grid.add_row(safe_text(fault.field, "cyan"), safe_text(fault.found, "red"))
-        grid.add_row("", Text.assemble((say("expected "), "dim"), safe_text(fault.expected)))
+        grid.add_row(safe_text(fault.field, "cyan"), safe_text(translate(fault.found), "red"))
+        expected = safe_text(translate(fault.expected))
+        grid.add_row("", Text.assemble((say("expected "), "dim"), expected))
     return grid
 
 

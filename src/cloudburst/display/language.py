@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import count
+
+_PLACE = re.compile(r"\{(\d?)\}")
 
 
 def say(text: str, *values: object) -> str:
@@ -16,6 +21,29 @@ def say(text: str, *values: object) -> str:
     """
     text = _chinese().get(text, text) if is_chinese() else text
     return text.format(*values) if values else text
+
+
+def translate(message: str) -> str:
+    """Return a message of an error, a failure or a check in the language of the user.
+
+    The message itself stays English for programs and logs. Parts without a translation do, too.
+    """
+    return "\n".join(map(_translation, message.split("\n"))) if is_chinese() else message
+
+
+@lru_cache(1000)
+def _translation(text: str) -> str:
+    for template, pattern, chinese in _messages():
+        if template == text:
+            return chinese
+        if found := pattern and pattern.fullmatch(text):
+            return _filled(chinese, [*map(_translation, found.groups())])
+    return text
+
+
+def _filled(chinese: str, parts: Sequence[str]) -> str:
+    numbers = count()
+    return _PLACE.sub(lambda place: parts[int(place[1] or next(numbers))], chinese)
 
 
 def is_chinese() -> bool:
@@ -34,6 +62,19 @@ def output_encoding() -> str:
 
 
 @cache
-def _chinese() -> dict[str, str]:
-    text = files("cloudburst.display").joinpath("chinese.json").read_text("utf-8")
+def _chinese(name: str = "chinese.json") -> dict[str, str]:
+    text = files("cloudburst.display").joinpath(name).read_text("utf-8")
     return dict[str, str](json.loads(text))
+
+
+@cache
+def _messages() -> Sequence[tuple[str, re.Pattern[str] | None, str]]:
+    """Return the templates of messages, their patterns and translations; specific ones first."""
+
+    def pattern(template: str) -> re.Pattern[str] | None:
+        parts = map(re.escape, template.split("{}"))
+        return re.compile("(.+?)".join(parts), re.DOTALL) if "{}" in template else None
+
+    table = _chinese("chinese_messages.json").items()
+    longest = sorted(table, key=lambda item: len(item[0].replace("{}", "")), reverse=True)
+    return [(template, pattern(template), chinese) for template, chinese in longest]

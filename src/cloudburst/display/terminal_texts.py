@@ -12,7 +12,8 @@ from rich.text import Text
 
 from cloudburst.text import printable
 
-_WORD = re.compile(r"\S+\s*")
+# A word, or a part of a Chinese sentence.
+_WORD = re.compile(r"[^\s，。；：]+[，。；：]*\s*|[，。；：]+\s*")
 
 
 class WordWrapped:

@@ -6,7 +6,7 @@ import os
 from decimal import Decimal
 from pathlib import Path
 
-from cloudburst.display.language import is_chinese, say
+from cloudburst.display.language import is_chinese, say, translate
 from cloudburst.models.locations import AnyLocation, S3Prefix
 from cloudburst.text import printable, shorten
 
@@ -73,10 +73,9 @@ def short_path(path: AnyLocation | S3Prefix) -> str:
 
 
 def first_line(text: str) -> str:
-    """Return the first non-blank line of a text, of at most 1,000 characters."""
-    return shorten(
-        next((line for line in text.splitlines() if line.strip()), "").strip(), _MAX_TEXT
-    )
+    """Return the first non-blank line of a message, translated, of at most 1,000 characters."""
+    first = next((line for line in text.splitlines() if line.strip()), "").strip()
+    return shorten(translate(first), _MAX_TEXT)
 
 
 def pluralize(number: int, word: str) -> str:
