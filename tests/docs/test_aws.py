@@ -160,7 +160,8 @@ def launch(emulator):
         networkConfiguration={"awsvpcConfiguration": {**network, "assignPublicIp": "ENABLED"}},
         tags=[{"key": "CreatedBy", "value": "animagent"}],
     )["tasks"]
-    until(lambda: emulator.tasks[-1].last_status == "RUNNING")
+    until(lambda: emulator.tasks[-1].last_status in {"RUNNING", "STOPPED"})
+    assert emulator.tasks[-1].last_status == "RUNNING", emulator.tasks[-1]
     return task["taskArn"].rpartition("/")[2]
 
 
@@ -192,7 +193,11 @@ def test_aws_in_ten_minutes(account, story, shell):
         nonlocal task
         task = launch(account)
         shell(code)
-        until(lambda: not account.live)
+        try:
+            until(lambda: not account.live)
+        except AssertionError as exc:
+            exc.add_note(f"{account.tasks}\n{account.calls[-20:]}")
+            raise
 
     run_page(
         "docs/aws/index.md",
