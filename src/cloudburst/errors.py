@@ -56,8 +56,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 
 class Remedy(StrEnum):
@@ -448,14 +447,8 @@ class PublicCall(AbstractContextManager[None]):
     ``__context__`` still has the cause. Python's development mode (``python -X dev``) shows all.
     """
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        if error and traceback and not sys.flags.dev_mode and _without_frames(error):
+    def __exit__(self, _: object, error: BaseException | None, traceback: Any, /) -> None:  # noqa: PYI036
+        if error and not sys.flags.dev_mode and _without_frames(error):
             traceback.tb_next = None
             error.__traceback__ = traceback
 

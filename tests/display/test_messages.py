@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import string
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_each_sentence_has_a_translation() -> None:
 
 def test_a_translation_has_the_places_of_its_message() -> None:
     for template, chinese in language._chinese("chinese_messages.json").items():
-        places = re.findall(r"\{(\d?)\}", chinese)
+        places = [name for _, name, _, _ in string.Formatter().parse(chinese) if name is not None]
         count = template.count("{}")
         assert sorted(places) in (sorted(map(str, range(count))), [""] * count), template
 

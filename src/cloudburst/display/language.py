@@ -9,9 +9,6 @@ import sys
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
-from itertools import count
-
-_PLACE = re.compile(r"\{(\d?)\}")
 
 
 def say(text: str, *values: object) -> str:
@@ -33,17 +30,10 @@ def translate(message: str) -> str:
 
 @lru_cache(1000)
 def _translation(text: str) -> str:
-    for template, pattern, chinese in _messages():
-        if template == text:
-            return chinese
-        if found := pattern and pattern.fullmatch(text):
-            return _filled(chinese, [*map(_translation, found.groups())])
+    for pattern, chinese in _messages():
+        if found := pattern.fullmatch(text):
+            return chinese.format(*map(_translation, found.groups()))
     return text
-
-
-def _filled(chinese: str, parts: Sequence[str]) -> str:
-    numbers = count()
-    return _PLACE.sub(lambda place: parts[int(place[1] or next(numbers))], chinese)
 
 
 def is_chinese() -> bool:
@@ -68,13 +58,11 @@ def _chinese(name: str = "chinese.json") -> dict[str, str]:
 
 
 @cache
-def _messages() -> Sequence[tuple[str, re.Pattern[str] | None, str]]:
-    """Return the templates of messages, their patterns and translations; specific ones first."""
-
-    def pattern(template: str) -> re.Pattern[str] | None:
-        parts = map(re.escape, template.split("{}"))
-        return re.compile("(.+?)".join(parts), re.DOTALL) if "{}" in template else None
-
-    table = _chinese("chinese_messages.json").items()
-    longest = sorted(table, key=lambda item: len(item[0].replace("{}", "")), reverse=True)
-    return [(template, pattern(template), chinese) for template, chinese in longest]
+def _messages() -> Sequence[tuple[re.Pattern[str], str]]:
+    """Return the patterns of messages with their translations; specific ones come first."""
+    table = [
+        (template.split("{}"), chinese)
+        for template, chinese in _chinese("chinese_messages.json").items()
+    ]
+    table.sort(key=lambda row: len("".join(row[0])), reverse=True)
+    return [(re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL), to) for parts, to in table]

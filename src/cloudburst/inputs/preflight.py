@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +32,7 @@ from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
 from cloudburst.models.options.marks import TITLE
 from cloudburst.models.options.values import none_if_blank
-from cloudburst.models.problems import fault_code
+from cloudburst.models.problems import describe_value, fault_code
 from cloudburst.models.scene import (
     DURATION,
     MAX_CARD_CHARACTERS,
@@ -475,15 +474,9 @@ def _describe_error(
             return written, "the field twice", f"{spelling[name]} only", "contradiction"
         case "extra_forbidden":
             known = (*spelling.values(), *(each for each in _EXPECTED_TYPES if each != "name"))
-            near = difflib.get_close_matches(written, known, n=1)
-            expected = near[0] if near else f"one of {', '.join(known)}"
-            return written, "an unknown field", expected, code
+            return written, *describe_value(error, known), code
         case "value_error":
-            text = str(error.get("ctx", {})["error"])
-            found, parted, expected = text.partition("; expected ")
-            if not parted:
-                found, expected = short_repr(error["input"]), text
-            return name, found, expected, code
+            return name, *describe_value(error), code
         case _:
             expected = _EXPECTED_TYPES.get(name) or f"the path or URL of {_EXPECTED[name]}"
             return name, short_repr(error["input"]), expected, code

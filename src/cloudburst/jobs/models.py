@@ -278,7 +278,7 @@ def _faults(fields: Mapping[str, Any], error: ValidationError) -> list[SceneFaul
 
 def field_fault(error: ErrorDetails, model: type[BaseModel]) -> SceneFault:
     """Return the fault of a field of a request, which pydantic has described."""
-    fault = describe_field(error, model)
+    fault = describe_field(error, model.model_fields)
     return fault._replace(expected=_EXPECTED_FOLDER) if fault.field == "to" else fault
 
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.problems import checked, describe_value
+from cloudburst.models.problems import check_arguments, describe_value
 from cloudburst.models.video_format import MAX_SCENE_SECONDS
 
 _STRICT = ConfigDict(extra="forbid")
@@ -24,13 +24,6 @@ Count = Annotated[int, Field(ge=1)]
 _DECODED_LENGTH = 1.01
 
 
-def _error_of(exc: ValidationError, names: Collection[str]) -> ConfigurationError:
-    described = ((error["loc"][-1], *describe_value(error, names)) for error in exc.errors())
-    faults = (f"{name}: {found}; expected {valid}" for name, found, valid in described)
-    return ConfigurationError("\n".join(faults))
-
-
-@checked(_error_of)
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Timeouts:
     """Timeouts of a client, in seconds; ``None`` means no limit."""
@@ -61,7 +54,6 @@ class Timeouts:
     have stopped and its bill is final."""
 
 
-@checked(_error_of)
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Limits:
     """Limits of a client: concurrency, sizes, attempts and cost."""
@@ -120,7 +112,6 @@ class Limits:
         return 1 + _DECODED_LENGTH * self.audio_seconds
 
 
-@checked(_error_of)
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Backoff:
     """Exponentially growing delays between repeated calls, with full jitter.
@@ -157,3 +148,13 @@ TRANSFER_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
 # or does not answer. S3 asks to repeat requests with growing delays after 503 ("Best practices
 # design patterns", Amazon S3 User Guide, 2026-11); the time is a choice.
 TRANSFER_TIMEOUT = 120.0
+
+
+def _error_of(exc: ValidationError, names: Collection[str]) -> ConfigurationError:
+    described = ((error["loc"][-1], *describe_value(error, names)) for error in exc.errors())
+    faults = (f"{name}: {found}; expected {valid}" for name, found, valid in described)
+    return ConfigurationError("\n".join(faults))
+
+
+for _policy in (Timeouts, Limits, Backoff):
+    check_arguments(_policy, _error_of)

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -14,8 +14,6 @@ from pydantic_core import ErrorDetails
 from cloudburst import errors
 from cloudburst.errors import CloudburstError, FaultCode, PublicCall
 from cloudburst.text import short_repr, shorten
-
-_Model = TypeVar("_Model")
 
 # Fixes of faults, of errors without ``Error`` at the end of their names, and of errors of HTTP.
 FIXES: Mapping[str, str] = {
@@ -118,8 +116,7 @@ def describe_value(error: ErrorDetails, known: Collection[str] = ()) -> tuple[st
     code, text = fault_code(error), error["msg"].removeprefix("Value error, ")
     found, parted, expected = text.partition("; expected ")
     if code == "unknown_field":
-        near = difflib.get_close_matches(shorten(str(error["loc"][-1]), 40), known, n=1)
-        return "an unknown field", near[0] if near else f"one of {', '.join(known)}"
+        return "an unknown field", name_like(str(error["loc"][-1]), known)
     if code == "missing":
         return "nothing", "a value"
     if not parted:
@@ -131,26 +128,27 @@ def describe_value(error: ErrorDetails, known: Collection[str] = ()) -> tuple[st
     return found, expected
 
 
-def checked(
-    error_of: Callable[[ValidationError, Collection[str]], CloudburstError],
-) -> Callable[[type[_Model]], type[_Model]]:
-    """Decorate a model or dataclass of pydantic, whose constructor then raises our errors.
+def check_arguments(
+    model: Any, error_of: Callable[[ValidationError, Collection[str]], CloudburstError]
+) -> None:
+    """Let the constructor of a model or dataclass of pydantic raise our errors.
 
     ``error_of`` gets the error of pydantic and the names of the fields.
     """
+    construct = model.__init__
 
-    def decorate(model: type[_Model]) -> type[_Model]:
-        construct: Callable[..., None] = model.__init__
+    @wraps(construct)  # with the mark that makes pydantic not call it to validate
+    def initialize(*args: Any, **fields: Any) -> None:
+        with PublicCall():
+            try:
+                construct(*args, **fields)
+            except ValidationError as exc:
+                raise error_of(exc, model.__pydantic_fields__) from exc
 
-        @wraps(construct)  # with the mark that makes pydantic not call it to validate
-        def initialize(*args: Any, **fields: Any) -> None:
-            with PublicCall():
-                try:
-                    construct(*args, **fields)
-                except ValidationError as exc:
-                    raise error_of(exc, vars(model)["__pydantic_fields__"]) from exc
+    model.__init__ = initialize
 
-        setattr(model, "__init__", initialize)  # noqa: B010 - mypy allows no assignment
-        return model
 
-    return decorate
+def name_like(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """Return the known name that is most similar to another one, or all of them."""
+    near = difflib.get_close_matches(shorten(name, 40), known, n=1, cutoff=cutoff)
+    return near[0] if near else f"one of {', '.join(known)}"

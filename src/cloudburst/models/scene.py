@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias, TypeVar, cast
@@ -39,7 +39,7 @@ from cloudburst.models.locations import (
 from cloudburst.models.options import RenderOptions, describe_field
 from cloudburst.models.options.marks import Title
 from cloudburst.models.options.values import OptionalLocation, none_if_blank
-from cloudburst.models.problems import checked
+from cloudburst.models.problems import check_arguments
 
 # File name extension of covers.
 COVER_SUFFIX = ".jpg"
@@ -161,13 +161,6 @@ def check_duration(duration: float | None, longest: float) -> None:
         raise InvalidInputError(found, expected, "too_long")
 
 
-def _error_of(exc: ValidationError, _: object) -> InvalidScenesError:
-    faults = [describe_field(error, Scene) for error in exc.errors()]
-    faults = [fault if fault.field else fault._replace(field="scene") for fault in faults]
-    return InvalidScenesError(faults=faults)
-
-
-@checked(_error_of)
 class Scene(BaseModel):
     """Input of one video: a picture or a title card, an audio file or a duration, and subtitles.
 
@@ -251,6 +244,13 @@ class Scene(BaseModel):
         return options.model_dump(mode="json", exclude_unset=True)
 
 
+def _error_of(exc: ValidationError, names: Collection[str]) -> InvalidScenesError:
+    faults = [describe_field(error, names) for error in exc.errors()]
+    faults = [fault if fault.field else fault._replace(field="scene") for fault in faults]
+    return InvalidScenesError(faults=faults)
+
+
+check_arguments(Scene, _error_of)
 # `Scene`, or a dictionary with the fields of a scene.
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 # Places and labels of the scenes of a source, by `fold_name`. A scene without a valid name has its

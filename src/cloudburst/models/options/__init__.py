@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Self, get_args
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     ConfigDict,
     ValidationError,
     ValidationInfo,
@@ -30,7 +28,7 @@ from cloudburst.models.options.subtitles import (
     is_font_path,
     split_fonts,
 )
-from cloudburst.models.problems import checked, describe_value, fault_code
+from cloudburst.models.problems import check_arguments, describe_value, fault_code, name_like
 from cloudburst.text import short_repr, shorten
 
 __all__ = [
@@ -55,7 +53,6 @@ _MAX_NAME_CHARS = 40
 OPTION_FILES = ("watermark", "music", "font")
 
 
-@checked(lambda exc, _: ConfigurationError("; ".join(describe_option_errors(exc))))
 class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions, MarkOptions):
     """Appearance of the videos of a run; a scene can override some of them (`Scene.options`).
 
@@ -116,6 +113,9 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
         return self.model_copy(update={name: at for name, at in absolute.items() if at is not None})
 
 
+check_arguments(
+    RenderOptions, lambda exc, _: ConfigurationError("; ".join(describe_option_errors(exc)))
+)
 _FIELDS = RenderOptions.model_fields
 # Options whose value is one number.
 _NUMBERS = frozenset(
@@ -164,8 +164,7 @@ def describe_option_error(error: ErrorDetails) -> tuple[str, str, str, FaultCode
     """
     name, code = str(error["loc"][0]) if error["loc"] else "", fault_code(error)
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name[:_MAX_NAME_CHARS], _FIELDS, n=1, cutoff=0.85)
-        expected = near[0] if near else f"one of {', '.join(sorted(_FIELDS))}"
+        expected = name_like(name, sorted(_FIELDS), 0.85)
         return shorten(name, _MAX_NAME_CHARS), "not an option", expected, code
     info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))
     found, expected = describe_value(error)
@@ -174,10 +173,10 @@ def describe_option_error(error: ErrorDetails) -> tuple[str, str, str, FaultCode
     return name, found, expected, code
 
 
-def describe_field(error: ErrorDetails, model: type[BaseModel]) -> SceneFault:
+def describe_field(error: ErrorDetails, names: Collection[str]) -> SceneFault:
     """Return the fault in a field of a scene or a job, one of which is ``options``."""
     field, code = ".".join(map(str, error["loc"])), fault_code(error)
-    found, expected = describe_value(error, model.model_fields)
+    found, expected = describe_value(error, names)
     if field.startswith("options."):
         option, found, expected, code = describe_option_error({**error, "loc": error["loc"][1:]})
         field = f"options.{option}"
