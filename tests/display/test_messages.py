@@ -81,10 +81,6 @@ def messages_of(source: Path) -> Iterator[str]:
                 values = [word.value for word in words if word.arg == "description"]
             case ast.Assign(targets=targets, value=value) if any(map(is_name, targets)):
                 values = [value]
-            case ast.AnnAssign(target=ast.Name(name), value=ast.Dict(values=parts)) if (
-                name == "_VALID"
-            ):
-                values = parts
             case _:
                 values = []
         for value in values:

@@ -233,7 +233,7 @@ def test_an_empty_text_replaces_the_value_of_the_run_by_none(name):
         (lambda: Limits(worker=1), "worker: an unknown field; expected workers"),
         (lambda: Timeouts(call="x"), "call: 'x'; expected a number"),
         (lambda: Settings(capacity="SPOT"), "capacity: expected 'FARGATE' or 'FARGATE_SPOT'"),
-        (lambda: Settings(idle=0), "idle: expected more than 0"),
+        (lambda: Settings(idle=0), "idle: expected greater than 0"),
         (lambda: Settings(endpoint_url="http://["), "endpoint_url: Invalid IPv6 URL; expected an"),
     ],
 )

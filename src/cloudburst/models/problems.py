@@ -63,22 +63,16 @@ _CODES: Mapping[str, FaultCode] = {
     "^(?:greater|less|literal|enum|finite)": "out_of_range",
 }
 
-# Descriptions of valid values by patterns of the types of pydantic's errors, with their context.
-_VALID: Mapping[str, str] = {
-    "^bool": "true or false",
-    "^int": "a whole number",
-    "^(?:float|decimal)_": "a number",
-    "^(?:string|bytes)_(?:type|sub)": "a text",
-    "^(?:tuple|list|set)_type": "a list",
-    "^(?:dict|mapping|model|dataclass)_": "a mapping",
-    "^path": "the path of a file or folder",
-    "^location": "a path or a URL",
-    "^greater_than$": "more than {gt:g}",
-    "^greater_than_equal$": "at least {ge:g}",
-    "^less_than$": "less than {lt:g}",
-    "^less_than_equal$": "at most {le:g}",
-    "^string_too_long$": "at most {max_length} characters",
-    "^too_long$": "at most {max_length} values",
+# Parts of pydantic's descriptions of valid values that are left out, and words that are replaced.
+_PROSE = re.compile(
+    r"^\w+ (?:should (?:be|have)|is not) |^not |valid |, unable .*| (?:after|for <).*"
+)
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "tuple": "list",
+    "dictionary": "mapping",
+    "decimal": "number",
 }
 
 
@@ -121,10 +115,9 @@ def describe_value(error: ErrorDetails, known: Collection[str] = ()) -> tuple[st
         return "nothing", "a value"
     if not parted:
         found, expected = short_repr(error["input"]), text.removeprefix("expected ")
-        expected = expected.removeprefix("Input should be ")
-        for pattern, valid in _VALID.items():
-            if re.search(pattern, error["type"]):
-                expected = valid.format(**error.get("ctx", {}))
+        if error["type"] != "value_error":
+            words = _PROSE.sub("", expected).split(" ")
+            expected = " ".join(_WORDS.get(word, word) for word in words)
     return found, expected
 
 
