@@ -183,7 +183,7 @@ def command_seconds(rounds: int) -> bool:
         least = dict[str, float]()
         for arguments in [("--help",), render] * (rounds + 1):  # the first round writes bytecode
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            command = [sys.executable, "-m", "cloudburst.cli", *arguments]
+            command = [sys.executable, "-m", "cloudburst", *arguments]
             subprocess.run(command, check=True, env=environment, cwd=temporary, capture_output=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

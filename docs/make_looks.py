@@ -239,7 +239,7 @@ def film(look: Look, folder: Path) -> Path:
     """Return the film of all scenes with the flags of a look."""
     path = folder / f"{look.name}.mp4"
     flags = ["--to", str(folder / look.name), "--film", str(path), "--quiet"]
-    command = [sys.executable, "-m", "cloudburst.cli", "render", SCENES, *flags]
+    command = [sys.executable, "-m", "cloudburst", "render", SCENES, *flags]
     subprocess.run([*command, *shlex.split(look.flags)], check=True, cwd=ROOT)
     return path
 

@@ -23,7 +23,7 @@ LOOK = {"size": "426x240", "effects": ()}
 
 def test_a_folder_with_word_times_has_the_same_cues_by_command_program_and_tool(tmp_path):
     spoken_folder(tmp_path / "in")
-    command = (sys.executable, "-m", "cloudburst.cli", "render", "in", "--to", "command")
+    command = (sys.executable, "-m", "cloudburst", "render", "in", "--to", "command")
     look = ("--size", LOOK["size"], "--no-zoom", "--backend", "local", "--film", "film.mp4")
     subprocess.run([*command, *look], cwd=tmp_path, check=True, timeout=60)
     in_program = tmp_path / "program.mp4"
