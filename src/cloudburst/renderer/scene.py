@@ -190,11 +190,6 @@ def _card_scale(text: str, style: SubtitleStyle, letters: Letters, height: int) 
         scale *= _CARD_STEP
 
 
-class _LoadedSubtitles(NamedTuple):
-    track: SubtitleTrack
-    warnings: tuple[str, ...]
-
-
 def _load_subtitles(
     folder: Path,
     job: RenderJob,
@@ -203,15 +198,17 @@ def _load_subtitles(
     announce: Announce,
     *,
     mark: Watermark | None,
-) -> _LoadedSubtitles:
+) -> tuple[SubtitleTrack, tuple[str, ...]]:
     # Each letter of a job's font is drawn once, to find errors of the font.
     fonts = _load_fonts(folder, job, announce)
     with process_limits.reading_input(SUBTITLE, announce):
-        subtitles = _read_subtitles(folder / SUBTITLE, job, video_format, frames, fonts, mark=mark)
+        track, notes = _read_subtitles(
+            folder / SUBTITLE, job, video_format, frames, fonts, mark=mark
+        )
     if any(font.is_input for font in fonts):
         with process_limits.reading_input(FONT, announce):
-            subtitles.track.check_font()
-    return subtitles
+            track.check_font()
+    return track, notes
 
 
 def _read_subtitles(
@@ -222,7 +219,7 @@ def _read_subtitles(
     fonts: Sequence[Font],
     *,
     mark: Watermark | None,
-) -> _LoadedSubtitles:
+) -> tuple[SubtitleTrack, tuple[str, ...]]:
     size = video_format.size
     style = subtitle_style(job.options, *size)
     ends = job.subtitle_frame, job.subtitle_frame + frames
@@ -258,7 +255,7 @@ def _read_subtitles(
         more = len(ignored) - MAX_NAMED_FEATURES
         names = ", ".join(ignored[:MAX_NAMED_FEATURES])
         warnings.append(f"{SUBTITLE}: ignored {names}" + (f" and {more} more" if more > 0 else ""))
-    return _LoadedSubtitles(SubtitleTrack(states, painter), tuple(warnings))
+    return SubtitleTrack(states, painter), tuple(warnings)
 
 
 def _visible_area(mark: Watermark | None) -> CueArea | None:

@@ -50,6 +50,8 @@ _STRAIGHT_QUOTES = frozenset("\"'")
 _HYPHENS = frozenset("-\u2010\u2013")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# Chinese or Japanese characters, which all have the same distance.
+_EVENLY_SPACED = re.compile(f"{_CHINESE.pattern}|[\u3041-\u30ff]")
 _HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 _KANA = re.compile("[\u3041-\u30ff]")
 # Chinese numerals and demonstratives, which are not torn from the word after them, and particles,
@@ -121,11 +123,6 @@ def main_face(texts: Iterable[str]) -> str:
     """Return the field of `Font` for most of the Chinese, Japanese and Korean texts."""
     found = Counter(text_face(text) for text in texts if any(map(_is_wide, text)))
     return max(found, key=found.__getitem__, default="") or "face"
-
-
-def _has_even_spaces(character: str) -> bool:
-    """Return whether a character is Chinese or Japanese: all have the same distance."""
-    return bool(_CHINESE.match(character) or _KANA.match(character))
 
 
 def line_breaks(text: str) -> Iterator[int]:
@@ -250,7 +247,7 @@ def line_width(line: Line) -> float:
 def growth_room(lines: Iterable[Line]) -> float:
     """Return the share of the space between words into which a word in these lines may grow."""
     glyphs = (glyph for line in lines for run in line for glyph in run.glyphs)
-    return _EVEN_SPACE if any(_has_even_spaces(glyph.character) for glyph in glyphs) else 1.0
+    return _EVEN_SPACE if any(_EVENLY_SPACED.match(glyph.character) for glyph in glyphs) else 1.0
 
 
 def layout(
@@ -418,7 +415,7 @@ class _Paragraph:
             return 1.0
         if not edge.isalnum():
             return 0.0
-        if all(map(_has_even_spaces, edge)):  # a space between two words only would be seen
+        if all(map(_EVENLY_SPACED.match, edge)):  # a space between two words only would be seen
             return _EVEN_SPACE
         is_end = self._styles[place].word != self._styles[following].word
         return float(is_end and any(_is_wide(each) or is_unspaced(each) for each in edge))
