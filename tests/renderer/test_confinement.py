@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,11 @@ import pytest
 
 from cloudburst.aws.setup import check_account
 from cloudburst.renderer.confinement.decoders import missing_layers
+from cloudburst.renderer.confinement.system_calls import (
+    ARCHITECTURES,
+    DECODER_CALLS,
+    LIMITED_CALLS,
+)
 from support.old_kernel import drop_capabilities, hide_all_layers, hide_landlock
 from support.project import TESTS
 from support.render_job import lay_job, start_render
@@ -72,6 +78,25 @@ def test_a_render_process_reaches_nothing_but_its_job(
     found = done.stdout.partition("image: ")[2].partition("; expected")[0]
     assert found, done
     assert {*found.split(", ")} - {"nothing"} <= reached
+
+
+HEADERS = {
+    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    "aarch64": Path("/usr/include/asm-generic/unistd.h"),
+}
+
+
+@pytest.mark.skipif(not all(map(Path.exists, HEADERS.values())), reason="no headers of Linux")
+@pytest.mark.parametrize("machine", HEADERS)
+def test_the_numbers_of_system_calls_are_those_of_linux(machine: str) -> None:
+    text = HEADERS[machine].read_text()
+    # The generic names of calls with 64-bit offsets differ by one prefix and one name.
+    found = re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)
+    known = {{"fstatat": "newfstatat"}.get(name, name): number for name, number in found}
+    rows = f"{DECODER_CALLS}, {LIMITED_CALLS}".split(",")
+    column = 1 + list(ARCHITECTURES).index(machine)
+    for name, *numbers in map(str.split, rows):
+        assert [name, *numbers][column] == known.get(name, "-")
 
 
 @pytest.mark.skipif(bool(missing_layers()), reason="this kernel lacks layers")

@@ -21,8 +21,8 @@ from cloudburst.renderer.shared_encoding import GopEncoding, GopPlan
 
 def assist(folder: Path) -> None:
     """Encode GOPs of the job in the folder until no process has to encode any more."""
-    process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     job = process_limits.read_job(folder)
+    process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     plan, done = GopPlan.read(folder), None
     scene = load_scene(folder, job, plan.frames, lambda _field: None)
     process_limits.limit_encode_time(plan.frames, scene.format)
