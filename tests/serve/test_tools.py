@@ -209,3 +209,10 @@ async def test_mistakes_are_answered_with_what_to_do(agent):
         assert len(await refused(client, "add_scenes", job="0" * 32, scenes=scenes)) < 30_000
         assert "render" in await refused(client, "render")
         assert "Unknown tool" in await refused(client, "rendr")
+
+
+async def test_a_wrong_argument_is_refused_in_our_words(agent):
+    async with agent() as client:
+        assert await refused(client, "render", job=3) == "render: job: 3; expected a mapping"
+        text = await refused(client, "job", wait_seconds=1e6)
+        assert text == "job: wait_seconds: 1000000.0; expected less than or equal to 60"

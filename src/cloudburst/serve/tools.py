@@ -15,7 +15,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context, Image
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.stdio import stdio_server
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, ValidationError, WithJsonSchema
 
 from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobState
@@ -23,6 +23,7 @@ from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.public_json import public_faults
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import is_s3, is_url
+from cloudburst.models.options import describe_field
 from cloudburst.web import Jobs
 from cloudburst.web.job_documents import job_body
 from cloudburst.web.submission_checks import locate_files
@@ -70,11 +71,17 @@ class AgentServer(MCPServer):
             await server.run(reader, writer, server.create_initialization_options())
 
     async def call_tool(self, name: str, arguments: Json, context: Any = None) -> Any:
-        """Refuse unknown arguments."""
+        """Refuse unknown and wrong arguments, in our words."""
         tools = {one.name: one.input_schema["properties"] for one in await self.list_tools()}
         if unknown := ", ".join(sorted(arguments.keys() - tools.get(name, arguments))):
             raise ToolError(f"{name} has no argument {unknown}; arguments: {[*tools[name]]}")
-        return await super().call_tool(name, arguments, context)
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as exc:
+            if not isinstance(exc.__cause__, ValidationError):
+                raise
+            faults = [describe_field(error, ()) for error in exc.__cause__.errors()]
+            raise ToolError(f"{name}: {'; '.join(map(str, faults))}") from exc
 
 
 class Tools:
