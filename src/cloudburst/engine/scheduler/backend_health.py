@@ -27,12 +27,12 @@ from cloudburst.ports.backend import Backend
 # have ended, and another try costs a refused launch for each further worker.
 MIN_REDUCED_LIMIT_SECONDS, MAX_REDUCED_LIMIT_SECONDS = 30.0, 120.0
 
-# Number of tasks in a row whose program exits with an error code before it is ready, after which
-# a backend gets no more tasks, unless one of its workers was ready in this run. Each task starts
-# the same program in the same way, so a third would exit as well. The first exit alone is no
-# proof: to start a second task for nothing costs a minute of that task, to give up too early
-# fails the run.
-MAX_ERROR_EXITS_AT_START = 2
+# Number of tasks in a row whose program exits with an error code before it is ready, or that run
+# and give no answer, after which a backend gets no more tasks, unless one of its workers was ready
+# in this run. Each task starts the same program in the same way and place, so a third would do the
+# same. The first alone is no proof: to start a second task for nothing costs a minute of that task,
+# to give up too early fails the run.
+MAX_USELESS_STARTS = 2
 
 
 class BackendHealth:
@@ -47,7 +47,8 @@ class BackendHealth:
         self._workers = workers
         self._limits = limits
         self._failed_starts: Counter[str] = Counter()  # in a row, by backend
-        self._error_exits: Counter[str] = Counter()  # of starts in a row, by backend
+        # Starts in a row that ended in the same way, by backend and whether the program exited.
+        self._useless_starts: Counter[tuple[str, bool]] = Counter()
         self._were_ready: set[str] = set()  # names of backends of which a worker was ready
         self._useless_workers: Counter[str] = Counter()  # in a row without a video, by backend
         self._open: dict[str, CloudburstError] = {}  # circuit breakers that are open, by backend
@@ -88,7 +89,7 @@ class BackendHealth:
     def on_ready(self, backend: Backend) -> None:
         """Reset the counts of failed starts of a backend, because one of its workers is ready."""
         self._failed_starts.pop(backend.name, None)
-        self._error_exits.pop(backend.name, None)
+        self._useless_starts.clear()
         self._were_ready.add(backend.name)
 
     def on_scene_finished(self, backend: Backend) -> None:
@@ -130,7 +131,7 @@ class BackendHealth:
             return False  # the backend itself limits how long such crashes are not failures
         # Late starts that were stopped to make room count if the one in their place fails as well.
         self._failed_starts[name] += 1 if worker.replaces else 1 + worker.late_starts_before
-        error = self._count_error_exit(name, error)
+        error = self._count_useless_start(name, error)
         if isinstance(error, WorkerUnreachableError) and name in self._were_ready:
             return False  # the cause, however certain, is one of this worker
         if not error.retryable or self._failed_starts[name] >= self._limits.attempts:
@@ -146,22 +147,25 @@ class BackendHealth:
             seconds = min(2 * seconds, MAX_REDUCED_LIMIT_SECONDS)
         self._reduced[name] = allowed, now + seconds, seconds
 
-    def _count_error_exit(self, name: str, error: CloudburstError) -> CloudburstError:
-        """Return the error of a failed start, as an error of the setup if every task will exit."""
-        if not (isinstance(error, WorkerStoppedError) and error.error_exit):
-            self._error_exits.pop(name, None)
+    def _count_useless_start(self, name: str, error: CloudburstError) -> CloudburstError:
+        """Return the error of a failed start, as an error of the setup if every task will fail."""
+        exited = isinstance(error, WorkerStoppedError) and error.error_exit
+        if not (exited or isinstance(error, WorkerUnreachableError)):
+            self._useless_starts.clear()
             return error
-        self._error_exits[name] += 1
-        exits = self._error_exits[name]
-        if name in self._were_ready or exits < MAX_ERROR_EXITS_AT_START:
+        assert isinstance(error, WorkerError)
+        self._useless_starts[name, exited] += 1
+        number = self._useless_starts[name, exited]
+        if name in self._were_ready or number < MAX_USELESS_STARTS:
             return error
-        return _setup_error(error, f"{exits} tasks in a row exited before they were ready")
+        what = "exited before they were ready" if exited else "gave no answer"
+        return _setup_error(error, f"{number} tasks in a row {what}")
 
     def reset(self) -> None:
         """Close all circuit breakers, and reset the counts of failures."""
         self._open.clear()
         self._failed_starts.clear()
-        self._error_exits.clear()
+        self._useless_starts.clear()
         self._were_ready.clear()
         self._useless_workers.clear()
 
