@@ -10,7 +10,8 @@ that knows everything (`schedules.bounds`). The goals are in `schedules.table` a
 measures these rows and nothing else; ``--model`` selects one of the two task models; ``--hour-usd``
 sets the value of an hour of waiting; ``--plot`` writes plots of the rows to docs/images.
 
-The row ``sources`` has runs whose scenes come while others render (`schedules.sources`).
+The row ``sources`` has runs whose scenes come while others render (`schedules.sources`). The
+row ``loop`` measures how long runs with many tasks hold the event loop (`schedules.loop`).
 
 **Sixty scenes.** Sixty scenes, whose lengths are log-normal with sigma 1 and in random order, are
 rendered on six tasks. No schedule is shorter than the bound

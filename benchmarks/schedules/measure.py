@@ -15,6 +15,7 @@ from schedules.comparisons import (
     measure_fairness,
     measure_silent,
 )
+from schedules.loop import LOOP_ROW, measure_loop
 from schedules.runs import Pair, run_scenario
 from schedules.scenarios import SCENARIOS, Scenario
 from schedules.sources import SOURCES_ROW, measure_sources
@@ -23,7 +24,7 @@ from schedules.task_model import TaskModel
 
 ROW_NAMES = (
     *(scenario.name for scenario in SCENARIOS),
-    *(BUDGET_ROW, FAIR_ROW, ARRIVALS_ROW, SOURCES_ROW),
+    *(BUDGET_ROW, FAIR_ROW, ARRIVALS_ROW, SOURCES_ROW, LOOP_ROW),
 )
 """Names of all rows."""
 
@@ -72,4 +73,6 @@ def measure_rows(
         met.append(measure_arrivals(model, seeds, hour_usd))
     if SOURCES_ROW in names:
         met.append(measure_sources(model, seeds, hour_usd))
+    if LOOP_ROW in names and model.has_goals:
+        met.append(measure_loop(model, hour_usd))
     return all(met)

@@ -177,12 +177,12 @@ class RunWork:
 
     async def add(self, scenes: Iterable[CheckedScene], claimed: ClaimedScenes) -> Sequence[Ticket]:
         """Add scenes to the run, and return the tickets of those to be rendered."""
-        records, tickets = list[SceneRecord](), list[Ticket]()
+        tickets = list[Ticket]()
         async for scene in Steps(scenes):
             record = SceneRecord(name=scene.scene.name)
             if claimed.earlier is not None:
                 recover_scene(record, claimed.earlier, ahead=self._ahead)
-            records.append(record)
+            self._run.add(record)
             if record.video is not None or record.error is not None:
                 continue
             ticket = Ticket(
@@ -197,7 +197,6 @@ class RunWork:
             )
             add_upload_size(ticket, scene, self._senders)
             tickets.append(ticket)
-        self._run.add(records)
         self._run.bytes_checked += claimed.bytes_checked
         self.tickets += tickets
         self._unfinished.update(ticket.scene for ticket in tickets)
@@ -318,7 +317,7 @@ class RunWork:
         if name in {"", "options"} or fold_name(name) in self._labels:
             name = f"scenes[{len(self._labels)}]"
         self._add_label(name)
-        self._run.add([record := SceneRecord(name=name, error=error)])
+        self._run.add(record := SceneRecord(name=name, error=error))
         self._announce(record)
 
     def _add_label(self, label: str) -> None:

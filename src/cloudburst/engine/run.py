@@ -374,12 +374,11 @@ class Run:
         records = self._pool.supervisors.records(self.name)
         return {worker.task for worker in (*records, *self._workers)}
 
-    def add(self, records: Iterable[SceneRecord]) -> None:
-        """Add records of scenes."""
-        for record in records:
-            self.records.append(record)
-            self._by_name[record.name] = record
-            self.view.add(record.name)
+    def add(self, record: SceneRecord) -> None:
+        """Add the record of a scene."""
+        self.records.append(record)
+        self._by_name[record.name] = record
+        self.view.add(record.name)
 
     def emit(self, event: type[Any], **fields: Any) -> None:
         """Add an event of this class to the stream, with the seconds since the run started."""

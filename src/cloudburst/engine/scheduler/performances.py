@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 import anyio
 
-from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
+from cloudburst.engine.forecast.measurements import (
+    MAX_SAMPLES_PER_MEASURE,
+    Measurements,
+    SlowestTimes,
+)
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Ticket
 from cloudburst.engine.records import Attempt
 from cloudburst.engine.uplink import Uplink
@@ -26,6 +30,9 @@ _SLOWNESS_STEP = 1.25
 # Seconds of an imaginary encode at the usual speed, which take part in the measurement: a single
 # short scene is no proof.
 _PRIOR_SECONDS = 5.0
+# Number of samples after which expected times are computed again, once there are as many as are
+# kept: a single one changes them little, and each computation takes half a millisecond.
+_SAMPLES_PER_FIT = 8
 # Number of the latest finished scenes of a worker that count: its speed may change.
 _MAX_FINISHED = 4
 
@@ -62,6 +69,7 @@ class Performances:
         self._of_backends: dict[str, Performance] = {}
         self._of_workers: dict[tuple[str, float], Performance] = {}  # by backend and slowness
         self._new_samples: list[Sample] = []
+        self._learned = 0  # number of samples
         # By worker: seconds and work of finished encodes.
         self._finished: dict[PoolWorker, deque[tuple[float, float]]] = {}
         self.slowest = SlowestTimes()
@@ -117,8 +125,11 @@ class Performances:
         self._measurements.add(sample)
         if backend.kind:
             self._new_samples.append(sample)
-        self._of_backends.clear()
-        self._of_workers.clear()
+        self._learned += 1
+        is_full = self._measurements.count(kind, measure) == MAX_SAMPLES_PER_MEASURE
+        if not (is_full and self._learned % _SAMPLES_PER_FIT):
+            self._of_backends.clear()
+            self._of_workers.clear()
 
     def forget(self, worker: PoolWorker) -> None:
         """Forget the speed of a worker that has ended."""
