@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -491,6 +493,7 @@ def test_words_with_times_of_their_own_are_not_joined():
         ),
         ("{}", "JSON without any word or line that has a start and an end"),
         ("[1, 2, 3]", "JSON without any word or line"),
+        ('{"a": 1}\n2', "JSON with an error in line 2, column 1"),
         ('["a", "b"]', "JSON without any word or line"),
         ('{"results": {"transcripts": [{"transcript": "Hi"}], "items": []}}', "JSON with"),
         ('{"timepoints": []}', "JSON without any word or line"),
@@ -542,6 +545,19 @@ def test_words_that_go_back_in_time_are_refused_with_both_times():
         assert caught.value.found == f"a word at {found}"
         assert caught.value.expected == "words in the order in which they are spoken"
     assert shown(cues_of({"words": back})) == ["one two three four five"]  # less than a second
+
+
+def test_words_that_are_all_repeated_and_numbers_take_little_time_and_memory():
+    spoken = [word(f"w{n}", n / 10, n / 10 + 0.1) for n in range(15_000)]
+    began = time.process_time()
+    assert cues_of([*({"words": [one]} for one in spoken), {"words": spoken}]) == cues_of(spoken)
+    assert time.process_time() - began < 5  # in proportion to their number; squared, over 10
+    tracemalloc.start()
+    with pytest.raises(InvalidInputError, match="JSON without"):
+        cues_of("[" + "1," * 200_000 + "1]")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # 50 bytes each
 
 
 def test_words_with_impossible_times_are_left_out():

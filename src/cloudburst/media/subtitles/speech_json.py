@@ -61,43 +61,39 @@ _Timed = tuple[str, float | None, float | None]  # text, start and end in millis
 _Format = tuple[str, str, str, float]
 
 _SECOND, _MILLISECOND, _TICK = 1000.0, 1.0, 0.0001
-# Names of the fields for the text, the start, and the end or the duration; milliseconds in the unit
-# of times that are numbers. Without an end, a text lasts until the next one begins.
+# Names of the fields for the text, the start, and the end or the duration, as `_object` spells
+# them; milliseconds in the unit of times that are numbers. Without an end, a text lasts until the
+# next one begins.
 _FORMATS: Sequence[_Format] = (
-    ("punctuated_word", "start", "end", _SECOND),  # Deepgram
+    ("punctuatedword", "start", "end", _SECOND),  # Deepgram
     ("word", "start", "end", _SECOND),  # words of Whisper
     ("text", "start", "end", _SECOND),  # segments of Whisper; see _MILLISECOND_FIELDS
     ("text", "from", "to", _MILLISECOND),  # whisper.cpp
-    ("text", "start_time", "end_time", _MILLISECOND),  # recognition of Volcengine; Huawei
-    # Synthesis of Volcengine, Kokoro, Google.
-    *(("word", f"start{it}", f"end{it}", _SECOND) for it in ("_time", "Time", "_offset", "Offset")),
-    ("markName", "timeSeconds", "", _SECOND),  # Google, text to speech
-    ("mark_name", "time_seconds", "", _SECOND),
-    ("alternatives", "start_time", "end_time", _SECOND),  # Amazon Transcribe
-    ("text", "begin_time", "end_time", _MILLISECOND),  # DashScope
-    *((name, "time_begin", "time_end", _MILLISECOND) for name in ("word", "text")),  # MiniMax
-    ("Text", "BeginTime", "EndTime", _MILLISECOND),  # Tencent
-    ("Text", "AudioOffset", "Duration", _MILLISECOND),  # batch synthesis of Azure
-    ("text", "audioOffset", "duration", _TICK),  # events of Azure
-    ("text", "audio_offset", "duration", _TICK),
-    ("privText", "privAudioOffset", "privDuration", _TICK),
-    # Transcription of Azure, and detailed results of its SDK.
-    *((name, "offsetInTicks", "durationInTicks", _TICK) for name in ("displayText", "word")),
-    ("text", "offsetMilliseconds", "durationMilliseconds", _MILLISECOND),
-    *((name, "Offset", "Duration", _TICK) for name in ("DisplayText", "Word")),
-    ("text", "offset", "duration", _TICK),  # edge-tts
+    ("text", "starttime", "endtime", _MILLISECOND),  # recognition of Volcengine; Huawei
+    ("word", "starttime", "endtime", _SECOND),  # synthesis of Volcengine, Kokoro, Google
+    ("word", "startoffset", "endoffset", _SECOND),  # Google
+    ("markname", "timeseconds", "", _SECOND),  # Google, text to speech
+    ("alternatives", "starttime", "endtime", _SECOND),  # Amazon Transcribe
+    ("text", "begintime", "endtime", _MILLISECOND),  # DashScope, Tencent
+    *((name, "timebegin", "timeend", _MILLISECOND) for name in ("word", "text")),  # MiniMax
+    ("text", "AudioOffset", "duration", _MILLISECOND),  # batch synthesis of Azure
+    ("text", "audiooffset", "duration", _TICK),  # events of Azure
+    # Transcription of Azure, detailed results of its SDK, and edge-tts.
+    *((name, "offsetinticks", "durationinticks", _TICK) for name in ("displaytext", "word")),
+    ("text", "offsetmilliseconds", "durationmilliseconds", _MILLISECOND),
+    *((name, "offset", "duration", _TICK) for name in ("displaytext", "word", "text")),
+    ("value", "time", "", _MILLISECOND),  # Amazon Polly
 )
-_SPEECH_MARKS: Sequence[_Format] = (("value", "time", "", _MILLISECOND),)  # Amazon Polly
-_TIMES = {name for form in (*_FORMATS, *_SPEECH_MARKS) for name in form[1:3]}
+# Formats by a time that they are known by: the start, or else the end.
+_KNOWN = [
+    (name, form) for n in (0, 1) for form in _FORMATS if "duration" not in (name := form[1:3][n])
+]
 # Names of lists of words, of which a text may have several, and names of such a text.
-_WORDS = ("displayWords", "DisplayWords", "words", "Words", "timestamped_words", "tokens")
-_TEXTS = ("text", "transcript", "display", "Display")
-# Names of lists of the same text in several versions, the best one first.
-_ALTERNATIVES = ("alternatives", "nBest", "NBest")
+_WORDS = ("displaywords", "words", "timestampedwords", "tokens")
+_TEXTS = ("text", "transcript", "display")
 # Names of lists of words or characters, of their starts and of their ends in seconds.
 _COLUMNS = (
-    ("characters", "character_start_times_seconds", "character_end_times_seconds"),
-    ("characters", "characterStartTimesSeconds", "characterEndTimesSeconds"),
+    ("characters", "characterstarttimesseconds", "characterendtimesseconds"),
     ("words", "start", "end"),  # Cartesia
 )
 # Fields of a text that AssemblyAI or FunASR wrote, with times in whole milliseconds.
@@ -110,10 +106,6 @@ _DURATION = re.compile(
 _SPOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:['’-][^\W_\u3400-\u9fff]+)*")
 _VALUE = re.compile(r"\S")
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
-
-
-class _Whole(float):
-    """Number that is written without a fraction."""
 
 
 def parse(text: str) -> Subtitles:
@@ -139,21 +131,45 @@ def parse(text: str) -> Subtitles:
 
 def _values(text: str) -> Iterator[object]:
     check_number(text.count("{") + text.count("["), _MAX_OBJECTS, "objects and lists")
-    decoder = json.JSONDecoder(parse_int=_Whole, strict=False)
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_number, strict=False)
     at = 0
     while start := _VALUE.search(text, at):
+        if start[0] not in "{[":
+            raise json.JSONDecodeError("", text, start.start())
         value, at = decoder.raw_decode(text, start.start())
         yield value
 
 
+def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Return an object whose names have one spelling, for example of ``startTime``."""
+    fields = dict[str, object]()
+    for name, value in pairs:
+        # "AudioOffset" has another unit than "audioOffset".
+        other = name.removeprefix("priv").replace("_", "").lower()
+        plain = name if name == "AudioOffset" else other
+        if plain in ("alternatives", "nbest"):  # versions of the same text, the best one first
+            fields[plain] = _list(value)[:1]
+        elif plain in ("frontend", "timestamp") and isinstance(value, str) and value[:1] in "[{":
+            fields[plain] = next(_values(value), None)  # JSON in a string
+        else:
+            fields[plain] = value
+    fields.update(_fields(fields.get("offsets")))  # whisper.cpp
+    return fields
+
+
+def _number(digits: str) -> float:
+    return int(digits) if len(digits) < 16 else float(digits)
+
+
 def _without_repeats(passages: _Passages) -> _Passages:
     """Return the passages but those of which a later one has all words again."""
-    found: _Passages = []
-    for text, words in passages:
-        while found and set(found[-1][1]) <= set(words):
+    found: list[tuple[set[Cue], tuple[str, list[Cue]]]] = []
+    for passage in passages:
+        words = set(passage[1])
+        while found and found[-1][0] <= words:
             found.pop()
-        found.append((text, words))
-    return found
+        found.append((words, passage))
+    return [passage for _, passage in found]
 
 
 def _stripped(cue: Cue) -> Cue:
@@ -165,6 +181,7 @@ def _passages(values: Sequence[object]) -> _Passages:
     """Return the texts in values of JSON, which may be empty, with their words."""
     if marks := [mark for mark in map(_fields, values) if mark.keys() >= {"type", "value", "time"}]:
         return _sentences_of_marks(marks)
+    values = [value for value in values if type(value) in (dict, list)]
     inner = [_inner_passages(value) for value in values]
     single = _cues(value for value, found in zip(values, inner, strict=True) if not found)
     return [*chain.from_iterable(inner), *(("", [cue]) for cue in single)]
@@ -172,20 +189,20 @@ def _passages(values: Sequence[object]) -> _Passages:
 
 def _inner_passages(value: object) -> _Passages:
     """Return the texts in a value; nothing if it is a timed text without words."""
-    if not value or type(value) not in (dict, list):
-        return []
     if items := _list(value):
         return _passages(items)
     fields = _fields(value)
+    if {dict, list}.isdisjoint(map(type, fields.values())):
+        return []  # fast: most objects
     for text, rows in _lists_of_words(fields):
         if words := _cues(rows):
             return [(text, words)]
-    if _format(fields) and "NBest" not in fields:
+    if _format(fields) and "nbest" not in fields:
         return []  # a text without words
     # Of several forms of the same words, the first one is read.
-    for name, item in fields.items():
-        if found := _passages([_unpacked(name, item)]):
-            whole = _usable(fields.get("original_text"))  # DashScope
+    for item in fields.values():
+        if found := _passages([item]):
+            whole = _usable(fields.get("originaltext"))  # DashScope
             return [(whole, found[0][1])] if whole and len(found) == 1 else found
     return []
 
@@ -193,14 +210,13 @@ def _inner_passages(value: object) -> _Passages:
 def _lists_of_words(fields: dict[str, object]) -> Iterator[tuple[str, Iterable[object]]]:
     """Yield the lists in an object that may be words, the best one first, and their text."""
     for names in _COLUMNS:
-        columns = [_list(fields.get(name)) for name in names]
-        check_number(len(columns[0]), MAX_WORDS, "timed words and characters")
-        if all(columns):
+        if all(columns := [_list(fields.get(name)) for name in names]):
+            check_number(len(columns[0]), MAX_WORDS, "timed words and characters")
             text = "".join(map(_usable, columns[0])) if names[0] == "characters" else ""
             rows = zip(*columns, strict=False)
             yield text, ({"word": word, "start": at, "end": end} for word, at, end in rows)
     text = next(filter(None, (_usable(fields.get(name)) for name in _TEXTS)), "")
-    if pairs := [_list(pair) for pair in _list(_unpacked("timestamp", fields.get("timestamp")))]:
+    if pairs := [_list(pair) for pair in _list(fields.get("timestamp"))]:
         spoken = _list(fields.get("words")) or _SPOKEN.findall(text)  # FunASR
         if len(pairs) == len(spoken) and all(pairs):
             rows = zip(spoken, pairs, strict=True)
@@ -212,8 +228,8 @@ def _lists_of_words(fields: dict[str, object]) -> Iterator[tuple[str, Iterable[o
 def _sentences_of_marks(marks: Iterable[dict[str, object]]) -> _Passages:
     """Return the sentences of Amazon Polly; a word ends where the next mark, or silence, begins."""
     ends = (it for it in marks if it["type"] in ("sentence", "word") or it["value"] == "sil")
-    valid = [mark for mark in ends if _cues([mark], _SPEECH_MARKS)]
-    timed = list(zip(valid, _cues(valid, _SPEECH_MARKS), strict=True))
+    valid = [mark for mark in ends if _cues([mark])]
+    timed = list(zip(valid, _cues(valid), strict=True))
     passages: _Passages = [("", [])]
     for mark, cue in timed:
         if mark["type"] == "sentence":
@@ -225,28 +241,21 @@ def _sentences_of_marks(marks: Iterable[dict[str, object]]) -> _Passages:
 
 
 def _fields(value: object) -> dict[str, object]:
-    fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-    return {**fields, **_fields(fields.get("offsets"))} if "offsets" in fields else fields
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _list(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def _unpacked(name: str, value: object) -> object:
-    if name in ("frontend", "timestamp") and isinstance(value, str) and value[:1] in ("[", "{"):
-        return next(_values(value))  # JSON in a string
-    return _list(value)[:1] if name in _ALTERNATIVES else value
-
-
-def _cues(items: Iterable[object], formats: Sequence[_Format] = _FORMATS) -> list[Cue]:
+def _cues(items: Iterable[object]) -> list[Cue]:
     """Return the timed texts in a list, of which some may have no start or no end."""
     objects = [fields for item in items if (fields := _fields(item))]
-    own = [_format(fields, formats) for fields in objects]
+    own = [_format(fields) for fields in objects]
     usual = next(filter(None, own), None)
     if usual is None:
         return []
-    whole = (one.keys() & _MILLISECOND_FIELDS and type(one.get("end")) is _Whole for one in objects)
+    whole = (one.keys() & _MILLISECOND_FIELDS and type(one.get("end")) is int for one in objects)
     in_milliseconds = usual[:3] == ("text", "start", "end") and all(whole)
     timed: list[_Timed] = []
     for fields, form in zip(objects, own, strict=True):
@@ -255,7 +264,7 @@ def _cues(items: Iterable[object], formats: Sequence[_Format] = _FORMATS) -> lis
         start, end = _time(fields.get(first), unit), _time(fields.get(last), unit)
         if end is not None and not timed:
             start = start or 0.0  # Google leaves out zero
-        if end is not None and "uration" in last:
+        if end is not None and "duration" in last:
             end += start or 0.0
         text, known = _text(fields, name), [at for at in (start, end) if at is not None]
         if text and all(0 <= at <= LAST_END for at in known) and known == sorted(known):
@@ -275,11 +284,8 @@ def _cues(items: Iterable[object], formats: Sequence[_Format] = _FORMATS) -> lis
     return cues
 
 
-def _format(fields: dict[str, object], formats: Sequence[_Format] = _FORMATS) -> _Format | None:
-    formats = () if fields.keys().isdisjoint(_TIMES) else formats  # fast: most objects
-    starts = ((form[1], form) for form in formats)
-    ends = ((form[2], form) for form in formats if "uration" not in form[2])
-    known = (form for name, form in chain(starts, ends) if fields.get(name) is not None)
+def _format(fields: dict[str, object]) -> _Format | None:
+    known = (form for name, form in _KNOWN if fields.get(name) is not None)
     return next((form for form in known if _text(fields, form[0])), None)
 
 
@@ -293,7 +299,7 @@ def _time(value: object, unit: float) -> float | None:
     """Return a time in milliseconds: ``None`` for none, not a number for an impossible one."""
     if value is None:
         return None
-    if isinstance(value, float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value * unit
     if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
         hours, minutes, seconds = (float(part or 0) for part in found.groups())
