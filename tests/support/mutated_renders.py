@@ -145,6 +145,10 @@ def rendered(seed: int, sample: Sample, data: bytes) -> dict[str, Any]:
         subtitle = SRT if sample.field in {"font", "subtitle"} else None
         picture = Image.new("RGB", (32, 18))
         lay_job(folder, picture=picture, subtitle=subtitle, seconds=0.2, size="480x270")
+        if sample.field == "font":
+            job = json.loads((folder / "job.json").read_bytes())
+            job["options"]["font"] = ["font"]
+            (folder / "job.json").write_text(json.dumps(job))
         (folder / sample.field).write_bytes(data)
         began = time.monotonic()
         status, usage = run(folder)
