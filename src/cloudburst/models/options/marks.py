@@ -120,7 +120,7 @@ class MarkOptions(BaseModel):
     watermark_opacity: float = Field(
         default=1, ge=0, le=1, description="a number from 0 (invisible) to 1 (as the picture is)"
     )
-    """Opacity of the watermark, from 0 to 1. Its own transparency is kept."""
+    """Opacity of the mark, from 0 to 1. Its own transparency is kept."""
     title: Title = Field(default=None, description=TITLE)
     """Title that is stored in the file of the video, up to 200 characters; ``None`` for none. It is
     not drawn."""
