@@ -91,6 +91,21 @@ async def test_complete_is_said_and_good(make_scene, capsys, monkeypatch):
         assert "Run night is complete: 2 videos in cloudburst_results" in told(capsys)
 
 
+async def test_resume_of_a_complete_run_writes_the_page_that_a_killed_process_did_not(
+    make_scene, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(SAME_VIDEO, lambda path, video, **_: True)
+    out = tmp_path / "videos"
+    await render(make_scene, out, "night")
+    (out / ".report.html.0a1b2c3d.new").write_text("half")
+    assert await command("--to", str(out)) == 0
+    assert "Report: " in told(capsys)
+    assert "night" in (out / "report.html").read_text("utf-8")
+    assert not list(out.glob(".report*"))
+    assert await command("--to", str(out)) == 0
+    assert "Report: " not in told(capsys)
+
+
 async def test_resume_of_a_complete_run_stops_tasks_that_are_left(make_scene, capsys, monkeypatch):
     monkeypatch.setattr(SAME_VIDEO, lambda path, video, **_: True)
     stopped = []

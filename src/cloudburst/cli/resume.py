@@ -93,6 +93,8 @@ def resume_command(
         has_work = named if missing else _lacks_film(wanted) and not is_open
         if not has_work:
             _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
+            if state.results and isinstance(folder, Path):
+                _write_missing_page(run, folder)
             # Stops of the last process may have been refused, and its tasks be billed since.
             open_bill = any(task.usage and not task.settled for task in state.tasks.values())
             refused = cleanup_command(run=run) if open_bill else 0
@@ -172,6 +174,14 @@ def _print_complete(
         to = ["--to", short_path(folder)] if custom_folder else []
         command = safe_text(shlex.join(["cloudburst", "resume", run, *to]), "bold")
         print_output(unwrapped("Render again with: ", command))
+
+
+def _write_missing_page(run: str, folder: Path) -> None:
+    from cloudburst.cli.report import report_command  # noqa: PLC0415 - slow to import
+    from cloudburst.display.report_page import NAME  # noqa: PLC0415 - slow to import
+
+    if not (folder / NAME).exists():  # the last process was killed before it wrote one
+        report_command(run, to=folder)
 
 
 def _backend_name(names: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import hashlib
 import os
 import re
@@ -78,6 +79,8 @@ def write_report(
         video = report.videos[0].path
         to = video.parent if isinstance(video, Path) else video.folder
     text = _page(report, path.parent, to or path.parent, state or report.status)
+    for left in path.parent.glob(glob.escape(f".{path.name}.") + "*.new"):  # by a killed process
+        left.unlink(missing_ok=True)
     with replaced_file(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
     return path
