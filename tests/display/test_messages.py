@@ -6,6 +6,7 @@ import ast
 import io
 import re
 import string
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,15 @@ def test_parts_of_a_message_are_translated_and_names_stay() -> None:
     assert translate("a text of a stranger {0}") == "a text of a stranger {0}"
     many = "x; expected " * 300
     assert translate(many).count("expected") < 300
+
+
+@pytest.mark.parametrize("length", [999, 4096])
+@pytest.mark.parametrize("bait", ["a: ", "a; expected ", "x, a on b, port c, "])
+def test_a_name_that_looks_like_many_messages_is_translated_in_no_time(bait, length) -> None:
+    text = (bait * length)[:length]
+    began = time.process_time()
+    assert translate(text).strip()
+    assert time.process_time() - began < 1
 
 
 def test_a_fault_and_the_words_of_a_command_are_chinese(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
+
+# Largest number of messages within each other that are translated. A name of a file, or a worker's
+# text, may look like thousands of them.
+_MAX_LEVELS = 12
 
 
 def say(text: str, *values: object) -> str:
@@ -29,11 +32,27 @@ def translate(message: str) -> str:
 
 
 @lru_cache(1000)
-def _translation(text: str) -> str:
-    for pattern, chinese in _messages():
-        if found := pattern.fullmatch(text):
-            return chinese.format(*map(_translation, found.groups()))
+def _translation(text: str, levels: int = _MAX_LEVELS) -> str:
+    for parts, chinese in _messages() if levels else ():
+        if (values := _values(text, parts)) is not None:
+            return chinese.format(*(_translation(value, levels - 1) for value in values))
     return text
+
+
+def _values(text: str, parts: Sequence[str]) -> list[str] | None:
+    """Return what is between the parts of a template, in linear time; ``None`` for another text."""
+    first, *inner, last = parts if len(parts) > 1 else (*parts, "")
+    if not (text.startswith(first) and text.endswith(last)):
+        return None
+    values, at, end = list[str](), len(first), len(text) - len(last)
+    for part in inner:
+        if (place := text.find(part, at + 1, end)) < 0:
+            return None
+        values.append(text[at:place])
+        at = place + len(part)
+    if len(parts) == 1:
+        return [] if at == end else None
+    return [*values, text[at:end]] if at < end else None
 
 
 def is_chinese() -> bool:
@@ -58,11 +77,11 @@ def _chinese(name: str = "chinese.json") -> dict[str, str]:
 
 
 @cache
-def _messages() -> Sequence[tuple[re.Pattern[str], str]]:
-    """Return the patterns of messages with their translations; specific ones come first."""
+def _messages() -> Sequence[tuple[Sequence[str], str]]:
+    """Return the parts of templates of messages, and translations; specific ones come first."""
     table = [
         (template.split("{}"), chinese)
         for template, chinese in _chinese("chinese_messages.json").items()
     ]
     table.sort(key=lambda row: len("".join(row[0])), reverse=True)
-    return [(re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL), to) for parts, to in table]
+    return table
