@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from mimetypes import guess_type
 from pathlib import Path
 
 from anyio import fail_after, to_thread
@@ -219,7 +220,8 @@ async def file_response(
 ) -> Response:
     """Return a response with a file, or a part of it; without its content if the caller has it.
 
-    ``media_type`` is that of the suffix of ``name`` by default.
+    ``media_type`` is that of the suffix of ``path`` by default: a name such as ``data:text/html,``
+    would be taken for one.
     """
     try:
         status = await to_thread.run_sync(os.lstat, path)  # a link may lead anywhere
@@ -234,7 +236,7 @@ async def file_response(
         headers=headers,
         filename=name,
         stat_result=status,
-        media_type=media_type,
+        media_type=media_type or guess_type(path)[0],
         content_disposition_type="attachment" if saved else "inline",
     )
     etag = response.headers["etag"]
