@@ -219,6 +219,15 @@ CASES: dict[str, Callable[[], str | bytes]] = {
         {name: [0] * 500_000 for name in ("characters", "character_start_times_seconds")}
     ),
     "json: in itself": lambda: "[" + '{"frontend":"{\\"frontend\\":0}"},' * 99_000 + "{}]",
+    "json: passages that one repeats": lambda: json.dumps(
+        [json.loads(spoken([f"w{n}"], start=n / 10)) for n in range(30_000)]
+        + [json.loads(spoken([f"w{n}" for n in range(30_000)]))],
+        separators=(",", ":"),
+    ),
+    "json: names in deep offsets": lambda: (
+        '{"offsets":' * 300
+        + ("{" + ",".join(f'"{n:x}":0' for n in range(700_000)) + "}" * 300 + "}")
+    ),
     "json: broken in itself": lambda: '{"frontend": "{"}',
     "json: braces in a string": lambda: '{"a": "' + "{" * 290_000 + '"}',
     "json: a string without an end": lambda: '{"a": "' + "x" * 8_000_000,

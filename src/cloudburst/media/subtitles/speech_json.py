@@ -153,7 +153,8 @@ def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
             fields[plain] = next(_values(value), None)  # JSON in a string
         else:
             fields[plain] = value
-    fields.update(_fields(fields.get("offsets")))  # whisper.cpp
+    offsets = _fields(fields.get("offsets"))  # whisper.cpp
+    fields.update((name, offsets[name]) for name in ("from", "to") if name in offsets)
     return fields
 
 
