@@ -26,8 +26,13 @@ FORMATS = {
     "vtt": "WEBVTT\n\n00:50.000 --> 00:51.000\ntwo\n\n00:{}.000 --> 00:49.000\none\n",
     "ass": ASS,
     "lrc": "[00:50.00]two\n[00:{}.00]one\n",
-    "json": '[{{"text": "2", "start": 50, "end": 51}}, {{"text": "1", "start": {}, "end": 49}}]',
+    "json": '[{{"text": "1", "start": {}, "end": 49}}, {{"text": "2", "start": 50, "end": 51}}]',
 }
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"  # files are read in threads
 
 
 @pytest.fixture

@@ -148,8 +148,7 @@ def drawn(
     if (folder / SUBTITLE).exists():
         fonts = [find_font(family) for family in job.options.font]
         path, look = folder / SUBTITLE, VideoFormat(size)
-        read = scene._read_subtitles(path, job, look, frames, fonts, mark=None)
-        track = read.track
+        track, _ = scene._read_subtitles(path, job, look, frames, fonts, mark=None)
     for number in wanted:
         if job.effect is None:
             canvas.copy_rectangle(source, 0, 0, *size)
